@@ -1,0 +1,1 @@
+"""The compute programs.  They know nothing of Scipion and run from a shell without it."""
