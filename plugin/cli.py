@@ -1,0 +1,49 @@
+"""The command ``mlalign``: every program, and Scipion's project window, under one name."""
+import importlib
+import sys
+
+from mlalign import __version__
+
+# name: (module with main(argv), one line of help)
+COMMANDS = {
+    "ml_align2d": ("mlalign.programs.ml_align2d", "align and classify particle images by maximum likelihood"),
+    "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
+    "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
+    "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),
+    "project": ("mlalign.project", "open Scipion's project window with this plugin"),
+}
+
+HELP = """\
+usage: mlalign COMMAND [options]
+
+Maximum-likelihood alignment and classification for cryo-EM, by itself or inside Scipion.
+
+commands:
+{commands}
+
+mlalign COMMAND --help explains a command; mlalign --version prints the version.
+"""
+
+
+def help_text():
+    width = max(map(len, COMMANDS)) + 2
+    return HELP.format(commands="\n".join(f"  {name:{width}}{line}" for name, (_, line) in COMMANDS.items()))
+
+
+def main(argv=None):
+    """Run the command named by the first argument; exit status 2 when there is no such command."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(help_text(), end="")
+    elif argv[0] in ("--version", "-V"):
+        print(f"mlalign {__version__}")
+    elif argv[0] in COMMANDS:
+        sys.exit(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+    else:
+        print(f"mlalign: error: no command '{argv[0]}', expected one of {', '.join(COMMANDS)} "
+              "(mlalign --help explains them)", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""``mlalign project``: Scipion's windows, from pip packages only."""
+import argparse
+import os
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from mlalign.environment import prepare_scipion
+from mlalign.programs.errors import UserError, run_program
+
+DESCRIPTION = """\
+Open Scipion's window of the project NAME, which is created when there is none, or without NAME the list of projects.
+Projects live in $SCIPION_USER_DATA, or ~/ScipionUserData when it is not set.
+"""
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="mlalign project", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the project to open")
+    arguments = parser.parse_args(argv)
+    run_program("mlalign project", lambda: open_project(arguments.name))
+
+
+def open_project(name=None):
+    """Replace this process with Scipion's project window (project manager when ``name`` is None).
+
+    Raises UserError when there is no display, Tk or Scipion, or when the name cannot be a project's.
+    """
+    check_windows()
+    if name is not None and not re.fullmatch(r"[\w.-]+", name):
+        raise UserError(f"project '{name}': expected a name of letters, digits, '_', '-' and '.'")
+    environment = prepare_scipion()
+    if name is not None:
+        create_project(name, environment)
+    command = [sys.executable, "-O", "-m", "scipion"] + ([] if name is None else ["project", name])
+    sys.stdout.flush()
+    os.execve(sys.executable, command, environment)
+
+
+def check_windows():
+    """Raise UserError, saying what to do, when Scipion's windows cannot open here."""
+    if find_spec("scipion") is None:
+        raise UserError(f"Scipion is not installed: {sys.executable} -m pip install scipion-app scipion-em")
+    try:
+        import tkinter
+        tkinter.Tk().destroy()
+    except ImportError:
+        raise UserError("Python has no Tk, which Scipion's windows need: apt-get install python3-tk") from None
+    except tkinter.TclError as error:
+        raise UserError(f"no window can be opened ({error}): run it on a desktop, or connect with ssh -X") from None
+
+
+def create_project(name, environment):
+    """Create the project unless it exists."""
+    if (Path(environment["SCIPION_USER_DATA"]) / "projects" / name).exists():
+        return
+    os.environ.update(environment)
+    from pyworkflow.project import Manager      # reads the environment when imported
+    path = Manager().createProject(name).getPath()
+    print(f"Created the project {name} in {path}")

@@ -1,0 +1,50 @@
+"""The plugin as Scipion sees it.  ``mlalign.Plugin`` imports this module on first use only, see ``__init__``."""
+import importlib.util
+import os
+import shutil
+import sys
+
+import pwem
+from pyworkflow.utils import Environ
+
+NEEDED_MODULES = ("numba", "finufft", "emtable", "mrcfile", "h5py")
+
+
+class Plugin(pwem.Plugin):
+    """No binaries, no variables: the programs are Python and live in the same environment as Scipion."""
+
+    __module__ = "mlalign"      # Scipion looks for logo, protocols.conf and templates beside this module
+    _url = "https://github.com/scipion-em/scipion-em-mlalign"
+
+    @classmethod
+    def _defineVariables(cls):
+        pass
+
+    @classmethod
+    def getEnviron(cls):
+        return Environ(os.environ)
+
+    @classmethod
+    def defineBinaries(cls, env):
+        pass
+
+    @classmethod
+    def getActiveVersion(cls, home=None, versions=None):
+        from mlalign import __version__
+        return __version__
+
+    @classmethod
+    def getProgram(cls):
+        """Absolute path of the ``mlalign`` command that belongs to the running Python, else its name."""
+        beside = os.path.join(os.path.dirname(sys.executable), "mlalign")
+        return beside if os.path.exists(beside) else "mlalign"
+
+    @classmethod
+    def validateInstallation(cls):
+        """What is missing to run any protocol of this plugin, as a list of messages."""
+        errors = [f"The Python package '{name}' is missing: {sys.executable} -m pip install {name}"
+                  for name in NEEDED_MODULES if importlib.util.find_spec(name) is None]
+        if shutil.which(cls.getProgram()) is None:
+            errors.append(f"The command 'mlalign' is neither beside {sys.executable} nor on the PATH: "
+                          "install scipion-em-mlalign into the environment that runs Scipion.")
+        return errors
