@@ -1,7 +1,8 @@
 """
 @article{Scheres2005a,
 title = {Maximum-likelihood multi-reference refinement for electron microscopy images},
-author = {Scheres, Sjors H. W. and Valle, Mikel and Nu{\\~n}ez, Rafael and Sorzano, Carlos O. S. and Marabini, Roberto and Herman, Gabor T. and Carazo, Jose Maria},
+author = {Scheres, Sjors H. W. and Valle, Mikel and Nu{\\~n}ez, Rafael and Sorzano, Carlos O. S.
+  and Marabini, Roberto and Herman, Gabor T. and Carazo, Jose Maria},
 journal = {Journal of Molecular Biology},
 volume = {348},
 number = {1},
@@ -48,7 +49,8 @@ url = {https://doi.org/10.1016/j.jsb.2009.02.007}
 }
 
 @article{Barnett2019,
-title = {A parallel nonuniform fast Fourier transform library based on an ``exponential of semicircle'' kernel},
+title = {A parallel nonuniform fast Fourier transform library
+  based on an ``exponential of semicircle'' kernel},
 author = {Barnett, Alex H. and Magland, Jeremy and af Klinteberg, Ludvig},
 journal = {SIAM Journal on Scientific Computing},
 volume = {41},

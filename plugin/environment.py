@@ -1,4 +1,4 @@
-"""What Scipion needs to run from pip packages alone: variables, folders, and a description of this computer."""
+"""What Scipion needs to run from pip packages alone: variables, folders, a description of this computer."""
 import os
 import shutil
 import sys
@@ -12,8 +12,8 @@ DEFAULT_PROJECTS = "~/ScipionUserData"
 def scipion_environment():
     """The environment (a copy of ours) in which Scipion works with this plugin; nothing is created on disk.
 
-    Variables the user has set are kept.  The rest: the folders get defaults under the home folder, Scipion's runs
-    use this Python, its bin folder comes first on the PATH, and usage statistics are not sent.
+    Variables the user has set are kept.  The rest: folders get defaults under the home folder, Scipion's runs
+    use this Python, its bin folder comes first on the PATH, and no usage statistics are sent.
     """
     environment = dict(os.environ)
     home = Path(environment.get("SCIPION_HOME", DEFAULT_HOME)).expanduser()
@@ -32,13 +32,12 @@ def scipion_environment():
     for name, value in defaults.items():
         environment.setdefault(name, str(value))
     bin_folder = str(Path(sys.executable).parent)
-    path = [folder for folder in environment.get("PATH", "").split(os.pathsep) if folder and folder != bin_folder]
-    environment["PATH"] = os.pathsep.join([bin_folder, *path])
+    environment["PATH"] = os.pathsep.join([bin_folder, environment.get("PATH", os.defpath)])
     return environment
 
 
 def prepare_scipion():
-    """Create Scipion's folders and its list of hosts where they are missing; return :func:`scipion_environment`."""
+    """Create the folders and the list of hosts where they are missing; return :func:`scipion_environment`."""
     environment = scipion_environment()
     for name in ("SCIPION_HOME", "SCIPION_USER_DATA"):
         Path(environment[name]).mkdir(parents=True, exist_ok=True)

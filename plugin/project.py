@@ -6,12 +6,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mlalign.environment import prepare_scipion
+from mlalign.environment import set_scipion_environment
 from mlalign.programs.errors import UserError, run_program
 
 DESCRIPTION = """\
-Open Scipion's window of the project NAME, which is created when there is none, or without NAME the list of projects.
-Projects live in $SCIPION_USER_DATA, or ~/ScipionUserData when it is not set.
+Open Scipion's window of the project NAME, which is created when there is none; without NAME, the list of
+projects.  Projects live in $SCIPION_USER_DATA (~/ScipionUserData when it is not set).
 """
 
 
@@ -31,12 +31,13 @@ def open_project(name=None):
     check_windows()
     if name is not None and not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"project '{name}': expected a name of letters, digits, '_', '-' and '.'")
-    environment = prepare_scipion()
+    set_scipion_environment()
+    arguments = []
     if name is not None:
-        create_project(name, environment)
-    command = [sys.executable, "-O", "-m", "scipion"] + ([] if name is None else ["project", name])
+        create_project(name)
+        arguments = ["project", name]
     sys.stdout.flush()
-    os.execve(sys.executable, command, environment)
+    os.execv(sys.executable, [sys.executable, "-O", "-m", "scipion", *arguments])
 
 
 def check_windows():
@@ -47,16 +48,15 @@ def check_windows():
         import tkinter
         tkinter.Tk().destroy()
     except ImportError:
-        raise UserError("Python has no Tk, which Scipion's windows need: apt-get install python3-tk") from None
+        raise UserError("this Python has no Tk, which Scipion needs: apt-get install python3-tk") from None
     except tkinter.TclError as error:
-        raise UserError(f"no window can be opened ({error}): run it on a desktop, or connect with ssh -X") from None
+        raise UserError(f"no window can open ({error}): use a desktop, or connect with ssh -X") from None
 
 
-def create_project(name, environment):
-    """Create the project unless it exists."""
-    if (Path(environment["SCIPION_USER_DATA"]) / "projects" / name).exists():
+def create_project(name):
+    """Create the project unless it exists; Scipion's environment must be set."""
+    if (Path(os.environ["SCIPION_USER_DATA"]) / "projects" / name).exists():
         return
-    os.environ.update(environment)
-    from pyworkflow.project import Manager      # reads the environment when imported
+    from pyworkflow.project import Manager  # reads the environment when imported
     path = Manager().createProject(name).getPath()
     print(f"Created the project {name} in {path}")

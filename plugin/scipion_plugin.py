@@ -1,4 +1,4 @@
-"""The plugin as Scipion sees it.  ``mlalign.Plugin`` imports this module on first use only, see ``__init__``."""
+"""The plugin as Scipion sees it; ``mlalign.Plugin`` imports this module on first use only."""
 import importlib.util
 import os
 import shutil
