@@ -1,0 +1,55 @@
+"""Checkpoints: arrays and plain values of a run in one file, written whole or not at all."""
+import json
+import zipfile
+
+import numpy as np
+
+from ..errors import UserError
+from .whole import whole_file
+
+FORMAT = 1
+_META = "meta.json"
+
+
+def save_checkpoint(path, arrays, meta):
+    """Write arrays (dict of name -> ndarray; type and shape are kept) and meta (dict of what JSON can hold).
+
+    The file is an uncompressed ``.npz`` without pickles, so ``numpy.load`` opens it too.  NumPy scalars in ``meta``
+    come back as Python numbers, tuples as lists.
+    """
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+        archive.writestr(_META, json.dumps({"format": FORMAT, "meta": meta}, default=_plain))
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def load_checkpoint(path):
+    """Read a checkpoint back: (arrays, meta).  :class:`UserError` when it is missing, damaged or of another format.
+
+    Every part carries a checksum (CRC-32), which is verified.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            head = json.loads(archive.read(_META))
+            if head["format"] != FORMAT:
+                raise UserError(f"{path}: checkpoint of format {head['format']}, this program reads format {FORMAT}")
+            arrays = {name[:-len(".npy")]: _read_array(archive, name) for name in archive.namelist() if name != _META}
+    except OSError as error:
+        raise UserError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
+        raise UserError(f"{path}: damaged checkpoint ({error}); continue from an earlier one") from error
+    return arrays, head["meta"]
+
+
+def _read_array(archive, name):
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read()       # to the end, where the checksum is compared
+    return array
+
+
+def _plain(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} cannot be kept in a checkpoint's meta: give arrays apart")

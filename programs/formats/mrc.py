@@ -1,0 +1,130 @@
+"""MRC files: read through a memory map, written as float32."""
+import os
+from contextlib import contextmanager
+
+import mrcfile
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
+
+from ..errors import UserError
+from .stack import MappedStack
+from .whole import whole_file
+
+HEADER_BYTES = 1024
+
+
+def open_mrc(path):
+    """Open an MRC image, stack or volume as a :class:`MappedStack` of its sections.
+
+    Modes 0, 1, 2, 6 and 12, either byte order.  Raises :class:`UserError` for anything else and for a file that is
+    shorter than its header says.
+    """
+    header, dtype = _header(path)
+    shape = (int(header.nz), int(header.ny), int(header.nx))
+    offset = HEADER_BYTES + int(header.nsymbt)
+    if min(shape) < 1 or header.nsymbt < 0:
+        raise UserError(f"{path}: not a sound MRC file: its header gives {_sizes(shape)} pixels "
+                        f"and an extended header of {header.nsymbt} bytes")
+    expected, found = offset + dtype.itemsize * shape[0] * shape[1] * shape[2], os.path.getsize(path)
+    if found < expected:
+        raise UserError(f"{path}: truncated MRC file: {found} bytes, expected {expected} for {_sizes(shape)} pixels "
+                        f"of type {dtype.name}")
+    data = np.memmap(path, dtype, "r", offset, shape)
+    return MappedStack(path, data, _pixel_size(header))
+
+
+def read_volume(path):
+    """An MRC volume: float32 (nz, ny, nx), and its pixel size in Å or None."""
+    stack = open_mrc(path)
+    return stack.read(slice(None)), stack.pixel_size
+
+
+def write_stack(path, images, pixel_size=None):
+    """Write images (count, ny, nx) as an MRC stack, float32, whole or not at all.  pixel_size : Å/px."""
+    with stack_writer(path, pixel_size) as writer:
+        writer.append(images)
+
+
+def write_volume(path, volume, pixel_size=None):
+    """Write a volume (nz, ny, nx) as an MRC volume, float32, whole or not at all.  pixel_size : Å/px."""
+    with stack_writer(path, pixel_size, volume=True) as writer:
+        writer.append(volume)
+
+
+@contextmanager
+def stack_writer(path, pixel_size=None, volume=False):
+    """Write a large stack batch by batch: ``with stack_writer(path) as writer: writer.append(images)``."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        writer = _StackWriter(file)
+        yield writer
+        file.seek(0)
+        file.write(writer.header(pixel_size, volume))
+
+
+class _StackWriter:
+    def __init__(self, file):
+        self.file = file
+        self.count, self.image_shape = 0, None
+        self.minimum, self.maximum, self.sum, self.sum_of_squares = np.inf, -np.inf, 0.0, 0.0
+        file.write(bytes(HEADER_BYTES))
+
+    def append(self, images):
+        """Add images (B, ny, nx), or one image (ny, nx)."""
+        images = np.ascontiguousarray(images, dtype="<f4")
+        images = images.reshape(-1, *images.shape[-2:])
+        if self.image_shape not in (None, images.shape[1:]):
+            raise ValueError(f"images of {images.shape[1:]} pixels in a stack of {self.image_shape}")
+        self.image_shape = images.shape[1:]
+        self.count += len(images)
+        if images.size:
+            self.minimum = min(self.minimum, float(images.min()))
+            self.maximum = max(self.maximum, float(images.max()))
+            self.sum += float(images.sum(dtype=np.float64))
+            self.sum_of_squares += float(np.vdot(images, images).real)
+        self.file.write(images)
+
+    def header(self, pixel_size, volume):
+        if not self.count:
+            raise ValueError("a stack needs at least one image")
+        ny, nx = self.image_shape
+        size = nx * ny * self.count
+        mean = self.sum / size
+        header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+        fields = {
+            "nx": nx, "ny": ny, "nz": self.count, "mode": 2,
+            "mx": nx, "my": ny, "mz": self.count if volume else 1, "ispg": int(volume),
+            "mapc": 1, "mapr": 2, "maps": 3, "nversion": 20141, "map": b"MAP ",
+            "machst": machine_stamp_from_byte_order("<"),
+            "dmin": self.minimum, "dmax": self.maximum, "dmean": mean,
+            "rms": np.sqrt(max(self.sum_of_squares / size - mean ** 2, 0)),
+            "nlabl": 1,
+        }
+        for name, value in fields.items():
+            header[name] = value
+        header["cellb"] = (90, 90, 90)
+        header["cella"] = tuple((pixel_size or 0) * n for n in (nx, ny, header["mz"]))
+        header["label"][0] = b"written by mlalign"
+        return header.tobytes()
+
+
+def _header(path):
+    try:
+        with mrcfile.open(path, header_only=True) as mrc:
+            header = mrc.header
+        if header.mode in (3, 4):
+            raise UserError(f"{path}: holds complex numbers (MRC mode {header.mode}), expected real images")
+        return header, dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not a readable MRC file: {error}") from error
+
+
+def _pixel_size(header):
+    """Å/px along x as the cell and grid say; None when the file does not say."""
+    return float(header.cella.x / header.mx) if header.mx > 0 and header.cella.x > 0 else None
+
+
+def _sizes(shape):
+    return " x ".join(str(n) for n in reversed(shape))

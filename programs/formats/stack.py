@@ -1,0 +1,21 @@
+"""A file of images seen through a memory map."""
+import numpy as np
+
+
+class MappedStack:
+    """Images of one file; nothing is read until it is asked for.
+
+    path : the file      data : (count, ny, nx) memory map of any real type      pixel_size : Å/px, or None
+    """
+
+    def __init__(self, path, data, pixel_size):
+        self.path, self.data, self.pixel_size = path, data, pixel_size
+
+    @property
+    def shape(self):
+        """(count, ny, nx)"""
+        return self.data.shape
+
+    def read(self, indices):
+        """float32 (B, ny, nx) of the given images: a slice or 0-based indices."""
+        return np.array(self.data[indices], dtype=np.float32)

@@ -1,0 +1,278 @@
+"""STAR files: tables of text, read and written column by column.
+
+Writing goes through emtable, which Scipion reads with.  Reading does not: emtable takes a column's type from its first
+row, stops at an empty line, knows no comments and needs six times as long and as much memory for a large file.
+"""
+import re
+from collections.abc import Mapping
+
+import numpy as np
+from emtable import Table
+
+from ..errors import UserError
+from .labels import NUMBERS, TEXT, WHOLE
+from .whole import whole_file
+
+CHUNK = 10_000          # rows that are held as text at one time
+_TOKEN = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\#.*)|(\S+)""")
+_NEEDS_QUOTES = re.compile(r"""\s|^$|^["'#_;]|^(data|loop|save)_""")
+
+
+class MetaData:
+    """A table, column by column.
+
+    columns : dict of label (no leading underscore) -> array (rows,), int64, float64 or object (of str)
+    path    : the file it came from, for messages
+    """
+
+    def __init__(self, columns, path=""):
+        self.columns = dict(columns)
+        self.path = str(path)
+
+    def __len__(self):
+        return len(next(iter(self.columns.values()), ()))
+
+    def __contains__(self, label):
+        return label in self.columns
+
+    def __getitem__(self, label):
+        """The column; a :class:`UserError` that lists the columns when there is none."""
+        if label not in self.columns:
+            raise UserError(f"{self.path}: no column _{label}; there are {_listed(self.columns)}")
+        return self.columns[label]
+
+    def numbers(self, label):
+        """The column as float64 (rows,); a :class:`UserError` names the first row that is no finite number."""
+        column = self[label]
+        if column.dtype == object:
+            raise UserError(f"{self.path}: column _{label} holds text, expected numbers")
+        values = column.astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise UserError(f"{self.path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a number")
+        return values
+
+    def take(self, rows):
+        """A table of the given rows (slice, index or boolean array)."""
+        return MetaData({label: column[rows] for label, column in self.columns.items()}, self.path)
+
+
+def read_star(path, blocks=None):
+    """Read a STAR file: dict of block name -> :class:`MetaData`, in file order.
+
+    blocks : names of the blocks wanted; default: all.  A one-row ``key value`` block gives columns of length 1.
+
+    Labels lose their leading underscore and are otherwise as in the file.  Raises :class:`UserError` naming file and
+    line for a missing file, a row with too few or too many values, or a word where a number belongs.
+    """
+    text = set()        # (block, label) of columns in which a late row turned out not to be a number
+    while True:
+        try:
+            with _open(path) as file:
+                return _parse(path, file, blocks, text)
+        except _NotANumber as late:
+            text.add(late.args)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def write_star(path, blocks):
+    """Write a STAR file, whole or not at all.
+
+    blocks : mapping, or iterable of pairs, name -> columns (dict or :class:`MetaData`) of equal length; an iterable is
+             consumed block by block.  Numbers keep their full precision; every block is a loop.
+    """
+    pairs = blocks.items() if isinstance(blocks, Mapping) else blocks
+    with whole_file(path) as temporary, \
+            open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        for name, columns in pairs:
+            _write_block(file, name, getattr(columns, "columns", columns))
+
+
+# ---- reading
+
+class _NotANumber(Exception):
+    """args: block, label."""
+
+
+def _open(path):
+    return open(path, encoding="utf-8", errors="surrogateescape")
+
+
+def _parse(path, file, wanted, text):
+    blocks, block = {}, None
+    for number, raw in enumerate(file, 1):
+        line = raw.strip()
+        if not line or line[0] == "#":
+            continue
+        if line.startswith("data_") and len(words := _split(line)) == 1:
+            name = words[0][5:]
+            if name in blocks:
+                raise UserError(f"{path}, line {number}: a second block data_{name}")
+            blocks[name] = block = _Block(path, name, text)
+        elif block is not None and (wanted is None or block.name in wanted):
+            block.add(number, line)
+    if not blocks:
+        raise UserError(f"{path}: no data_ block; expected a STAR metadata file")
+    return {name: MetaData(block.finish(), path) for name, block in blocks.items() if wanted is None or name in wanted}
+
+
+class _Block:
+    """Collects the lines of one data block and turns them into columns, a chunk of rows at a time."""
+
+    def __init__(self, path, name, text):
+        self.path, self.name, self.text = path, name, text
+        self.loop = self.started = False
+        self.columns = {}                   # label -> _Column
+        self.values = []                    # of a one-row block
+        self.lines, self.numbers = [], []   # rows not yet converted
+
+    def add(self, number, line):
+        if self.started:
+            self._add_row(number, line)
+        elif line[0] == "_":
+            self._add_label(number, line)
+        elif line.startswith("loop_") and not self.columns:
+            self.loop = True
+        elif self.loop and self.columns:
+            self.started = True
+            self._add_row(number, line)
+        else:
+            raise UserError(f"{self.path}, line {number}: found {line[:40]!r}, expected loop_ or a _label")
+
+    def finish(self):
+        if self.values:
+            self._convert([self.values], [self.values_line])
+        elif self.lines:
+            self._flush()
+        return {label: column.array() for label, column in self.columns.items()}
+
+    def _add_label(self, number, line):
+        words = _split(line)
+        label = words[0][1:]
+        if label in self.columns:
+            raise UserError(f"{self.path}, line {number}: a second column _{label}")
+        self.columns[label] = _Column(label, (self.name, label) in self.text)
+        if not self.loop:
+            if len(words) != 2:
+                raise UserError(f"{self.path}, line {number}: _{label} has {len(words) - 1} values, expected one")
+            self.values.append(words[1])
+            self.values_line = number
+
+    def _add_row(self, number, line):
+        self.lines.append(line)
+        self.numbers.append(number)
+        if len(self.lines) == CHUNK:
+            self._flush()
+
+    def _flush(self):
+        self._convert([_split(line) for line in self.lines], self.numbers)
+        self.lines, self.numbers = [], []
+
+    def _convert(self, rows, numbers):
+        expected = len(self.columns)
+        if set(map(len, rows)) != {expected}:
+            number, row = next((n, row) for n, row in zip(numbers, rows) if len(row) != expected)
+            raise UserError(f"{self.path}, line {number}: {len(row)} values, expected {expected} "
+                            f"(block data_{self.name}: {_listed(self.columns)})")
+        for column, words in zip(self.columns.values(), zip(*rows)):
+            try:
+                column.add(words)
+            except _NotANumber as error:
+                if column.label not in NUMBERS:
+                    raise _NotANumber(self.name, column.label) from None
+                row = error.args[0]
+                kind = "a whole number" if column.label in WHOLE else "a number"
+                raise UserError(f"{self.path}, line {numbers[row]}: _{column.label} is {words[row]!r}, "
+                                f"expected {kind}") from None
+
+
+class _Column:
+    """One column's values; its type is the narrowest of int, float and str that holds all of them."""
+
+    def __init__(self, label, is_text):
+        self.label = label
+        self.type = str if is_text or label in TEXT else int
+        self.parts = []
+
+    def add(self, words):
+        if self.type is int and not self._add_numbers(words, int):
+            self.type = float
+        elif self.type is int:
+            return
+        if self.type is float and not self._add_numbers(words, float):
+            if self.parts or self.label in NUMBERS:
+                raise _NotANumber(next(i for i, word in enumerate(words) if not _is_number(word)))
+            self.type = str
+        if self.type is str:
+            pool = {}           # equal words share one object: a micrograph's name comes in hundreds of rows
+            self.parts.append(np.array([pool.setdefault(word, word) for word in words], dtype=object))
+
+    def _add_numbers(self, words, number):
+        try:
+            part = np.fromiter(map(number, words), np.dtype(number), len(words))
+        except (ValueError, OverflowError):
+            return False
+        if "_" in "".join(words):       # Python reads 1_000 as a number; nobody else does
+            return False
+        self.parts.append(part)
+        return True
+
+    def array(self):
+        return np.concatenate(self.parts) if self.parts else np.empty(0, object if self.type is str else np.int64)
+
+
+def _is_number(word):
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word
+
+
+def _split(line):
+    """The words of a line: quotes group, # begins a comment."""
+    if '"' in line or "'" in line or "#" in line:
+        return [a or b or c for a, b, comment, c in _TOKEN.findall(line) if not comment]
+    return line.split()
+
+
+def _listed(labels):
+    return ", ".join("_" + label for label in labels) or "none"
+
+
+# ---- writing
+
+def _write_block(file, name, columns):
+    columns = {label: np.asarray(values) for label, values in columns.items()}
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"block {name}: columns of different lengths {sorted(lengths)}")
+    writer = Table.Writer(file)
+    writer.writeTableName(name)
+    writer.writeHeader([Table.Column(label) for label in columns])
+    for start in range(0, max(lengths, default=0), CHUNK):
+        words = [_words(values[start:start + CHUNK]) for values in columns.values()]
+        for row in zip(*words):
+            writer.writeRowValues(row)
+    writer.writeNewline()
+
+
+def _words(values):
+    """Text of every value; float64 comes back exactly as it was."""
+    if values.dtype.kind == "b":
+        values = values.astype(int)
+    if values.dtype == np.float32:
+        return [f"{value:.9g}" for value in values.tolist()]
+    if values.dtype.kind in "fiu":
+        return [repr(value) for value in values.tolist()]
+    words = [str(value) for value in values]
+    # readers that look at the first row alone must see that the column is quoted
+    return [_quoted(word) for word in words] if any(map(_NEEDS_QUOTES.search, words)) else words
+
+
+def _quoted(word):
+    quote = "'" if '"' in word else '"'
+    if quote in word or "\n" in word:
+        raise ValueError(f"{word!r} cannot be written to a STAR file")
+    return quote + word + quote

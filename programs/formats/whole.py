@@ -1,0 +1,39 @@
+"""Output files appear whole or not at all: temporary name in the same folder, fsync, rename."""
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import UserError
+
+
+@contextmanager
+def whole_file(path):
+    """Yield a temporary path beside ``path``; what is written there becomes ``path`` when the block ends well.
+
+    The folder is made when it does not exist.  After any exception the temporary file is gone and whatever
+    ``path`` held before is untouched.  An operating system's refusal (no space, no permission, …) becomes a
+    :class:`UserError` that names ``path``.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), *map(str, [path.parent, *path.parents])):
+            raise           # another file's trouble, met while this one was being written
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _sync(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
