@@ -1,7 +1,7 @@
 """How near a classification comes to the truth it was simulated from.
 
-Truth and result are dicts of equally long arrays keyed by label (ref, anglePsi, shiftX, shiftY, flip), row by row the
-same particles; ref counts from 1.
+Truth and result are dicts of equally long arrays keyed by label (ref, anglePsi, shiftX, shiftY, flip),
+row by row the same particles; ref counts from 1.
 """
 import numpy as np
 
@@ -26,15 +26,15 @@ def match_classes(truth, result):
 
 
 def pose_errors(truth, result):
-    """Errors of each particle's pose: angle in degrees, shift in px; two float arrays, one value per particle.
+    """Errors of each particle's pose: angle in degrees, shift in px; two arrays (particles,).
 
-    A class average may be turned, shifted or mirrored as a whole against the true reference; that is nobody's error,
-    so the motion that most of the class's members share is taken out first.  Each found class is compared with the
-    true class that most of its members belong to: its other members have NaN errors, and members whose
-    mirror differs from the majority's have infinite ones.
+    A class average may be turned, shifted or mirrored as a whole against the true reference; that is nobody's
+    error, so the motion that most members share is taken out first.  Each found class is compared with the
+    true class that most of its members belong to: its other members have NaN errors, and members whose mirror
+    differs from the majority's have infinite ones.
     """
     angle, shift = np.full((2, len(truth["ref"])), np.nan)
-    # Maps the frame of the true reference to that of the class average: the same for all members when all is well.
+    # From the true reference to the class average: the same for all members when all is well.
     motion = _matrices(result) @ np.linalg.inv(_matrices(truth))
     for found in np.unique(result["ref"]):
         members = result["ref"] == found
@@ -50,8 +50,8 @@ def pose_errors(truth, result):
 def score(truth, result):
     """All of it: dict of ari, accuracy, angle and shift (medians, degrees and px) and wrong_mirror (share).
 
-    accuracy: share of the particles whose class is the one paired with their true class.  The medians are over the
-    particles that belong to their class's true reference (see :func:`pose_errors`).
+    accuracy: share of the particles whose class is the one paired with their true class.
+    The medians are over the particles that belong to their class's true reference, see :func:`pose_errors`.
     """
     pairs = match_classes(truth, result)
     paired = np.array([pairs.get(int(ref), 0) for ref in result["ref"]])

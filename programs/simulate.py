@@ -1,0 +1,80 @@
+"""simulate: particle images with known truth, to try programs on and to measure them."""
+from . import options
+from .errors import run_program
+from .options import number
+
+DESCRIPTION = """\
+Make particle images whose class and pose are known.
+
+Every particle shows one reference, chosen at random, turned by a random angle, shifted and (with --mirror)
+mirrored, in white Gaussian noise.  References are built-in phantoms (--views), given images (--refs), or
+projections of density maps at random orientations (--maps).
+
+Each reference is cut to the circle that fits the box, on a background of zero, and scaled so that the
+variance of its pixels inside that circle, divided by the variance of the noise, is exactly --snr.  The noise
+has mean 0 and standard deviation 1, so the images come out normalised as programs expect them.
+
+Written, PREFIX being the value of -o:
+  PREFIXparticles.mrcs    the images
+  PREFIXparticles.star    their metadata, as RELION 3.1 and Scipion read it
+  PREFIXtruth.xmd         the same rows: the class (ref), the pose that aligns the particle with its reference
+                          (anglePsi, shiftX, shiftY, flip), in the geometry of the programs' own output, and
+                          the contrast by which the reference was multiplied (intScale)
+  PREFIXreferences.mrcs   the references without noise, in the order of ref
+"""
+
+EXAMPLES = """\
+examples:
+  mlalign simulate --views 3 -n 1000 --mirror -o planted/
+  mlalign simulate --maps ribosome.mrc proteasome.mrc --views_per_map 2 --snr 0.06 -n 2000 -o assemblies/
+  mlalign simulate --refs averages.mrcs -n 5000 --offset 3 --seed 7 -o like_mine_
+"""
+
+
+def parser():
+    p = options.Parser("simulate", DESCRIPTION, EXAMPLES)
+
+    source = p.add_argument_group("references").add_mutually_exclusive_group()
+    source.add_argument("--views", type=number(int, 1, 20), default=3, metavar="K",
+                        help="number of built-in phantoms (1 to 20), always the same ones")
+    source.add_argument("--refs", default="", metavar="STACK", help="stack or metadata of 2-D references")
+    source.add_argument("--maps", nargs="+", default=None, metavar="MAP",
+                        help="density maps (.mrc), zero in the solvent, projected at random orientations")
+    p.add_argument("--views_per_map", type=number(int, 1), default=1, metavar="V",
+                   help="with --maps: projections of each map")
+
+    images = p.add_argument_group("images")
+    images.add_argument("-n", dest="count", type=number(int, 1), default=1000, metavar="N",
+                        help="number of particles")
+    images.add_argument("--box", type=number(int, 8), default=None, metavar="PX",
+                        help="side of the images (default: 64, with --refs that of the references)")
+    images.add_argument("--pixel_size", type=number(float, 0, low_open=True), default=None, metavar="Å/px",
+                        help="pixel size of the images; maps are resampled to it (default: that of the "
+                             "coarsest map, or of the references' file, else 3)")
+    images.add_argument("--snr", type=number(float, 0, low_open=True), default=0.1, metavar="X",
+                        help="variance of the signal inside the circle over variance of the noise")
+    images.add_argument("--offset", type=number(float, 0), default=2.0, metavar="PX",
+                        help="standard deviation of the shift along each axis")
+    images.add_argument("--mirror", action="store_true", help="mirror half of the particles")
+    images.add_argument("--contrast", type=number(float, 0), default=0.0, metavar="SD",
+                        help="multiply each particle's signal by the exponential of a Gaussian number of "
+                             "this standard deviation")
+    images.add_argument("--seed", type=number(int, 0), default=0, metavar="INT",
+                        help="seed of everything random; the same seed gives the same images")
+    images.add_argument("-o", dest="oroot", default="simulated_", metavar="PREFIX",
+                        help="prefix of the output files")
+    return p
+
+
+def main(argv=None):
+    arguments = parser().parse_args(argv)
+
+    def body():
+        from .simulation import run  # the numerics load only when there is work to do
+        run(arguments)
+
+    run_program("simulate", body)
+
+
+if __name__ == "__main__":
+    main()
