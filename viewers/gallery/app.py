@@ -1,0 +1,105 @@
+"""``mlalign view``: opens the gallery of a file.  Qt is loaded only once the command line makes sense."""
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from ...programs.errors import UserError, run_program
+from ...programs.options import Parser
+from ...programs.results import parse_iterations
+
+DESCRIPTION = """\
+Look at images in a window.
+
+For FILE = the classes.xmd of a run (or of one of its iterations) it shows the class averages with their sizes and
+resolutions, each class's members aligned with it, its FRC curve, all iterations, and plots of the convergence; a run
+that is still going on can be followed.  Any other metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) is shown image
+by image.
+"""
+
+EXAMPLES = """\
+keys: arrows, shift, ctrl  choose      + -  thumbnail size      < >  iteration      p  play      ctrl+s  save a picture
+
+examples:
+  mlalign view out/ml2d_classes.xmd
+  mlalign view out/ml2d_classes.xmd --follow
+  mlalign view particles.star
+"""
+
+
+def parser():
+    p = Parser("mlalign view", DESCRIPTION, EXAMPLES)
+    p.add_argument("file", metavar="FILE", help="a run's classes.xmd, any metadata, or a stack of images")
+    p.add_argument("--plots", action="store_true", help="open on the plots of the convergence")
+    p.add_argument("--iterations", metavar="LIST", default="",
+                   help="offer only these iterations, such as 1,3-5, and begin with the last of them")
+    p.add_argument("--follow", action="store_true", help="show each new iteration as soon as it is there")
+    p.add_argument("--dialog", action="store_true",
+                   help="tell errors in a window as well, for when nobody sees the terminal")
+    return p
+
+
+def main(argv=None):
+    arguments = parser().parse_args(argv)
+    run_program("mlalign view", lambda: _view(arguments))
+
+
+def open_window(arguments):
+    """The :class:`~.window.GalleryWindow` that parsed arguments ask for; a :class:`UserError` when it cannot be."""
+    from .pictures import ClassPictures, open_pictures
+    from .window import CONVERGENCE, GalleryWindow
+    pictures, run = open_pictures(arguments.file)
+    if run is None and (arguments.plots or arguments.iterations or arguments.follow):
+        raise UserError(f"{arguments.file}: --plots, --iterations and --follow need the classes.xmd of a run")
+    only = parse_iterations(arguments.iterations) if arguments.iterations else None
+    if only:
+        there = [iteration for iteration in only if iteration in run.iterations()]
+        if not there:
+            raise UserError(f"{run.oroot}extra: none of the iterations {arguments.iterations} is there")
+        pictures = ClassPictures(run, there[-1])
+    window = GalleryWindow(pictures, run, only, arguments.follow)
+    if arguments.plots:
+        window.set_page(CONVERGENCE)
+    return window
+
+
+def _view(arguments):
+    _check_display()
+    from PyQt5.QtWidgets import QMessageBox
+
+    application = make_application()
+    try:
+        window = open_window(arguments)
+    except UserError as error:
+        if arguments.dialog:
+            QMessageBox.warning(None, "mlalign view", str(error))
+        raise
+    window.show()
+    application.exec_()
+
+
+def make_application():
+    """The QApplication, in the gallery's look."""
+    from PyQt5.QtCore import Qt
+    from PyQt5.QtWidgets import QApplication
+
+    from . import theme
+    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
+    QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
+    application = QApplication.instance() or QApplication(["mlalign view"])
+    theme.apply(application)
+    return application
+
+
+def _check_display():
+    """Qt aborts the program, with a core, where it finds no screen or lacks a library; say what is missing instead."""
+    if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
+        return
+    if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+        raise UserError("no display to open a window on: $DISPLAY is not set")
+    import PyQt5
+    try:
+        ctypes.CDLL(str(Path(PyQt5.__file__).parent / "Qt5" / "plugins" / "platforms" / "libqxcb.so"))
+    except OSError as error:
+        raise UserError(f"Qt cannot open windows: {error}; on Debian and Ubuntu: apt-get install libxcb-icccm4 "
+                        "libxcb-keysyms1 libxcb-xinerama0 libxkbcommon-x11-0") from error

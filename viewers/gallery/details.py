@@ -1,0 +1,248 @@
+"""The pane beside the gallery: one item large, its numbers, its FRC curve and its members."""
+import numpy as np
+from PyQt5.QtCore import QRectF, QSize, Qt, QTimer
+from PyQt5.QtGui import QColor, QFont, QPainter, QPen, QPixmap
+from PyQt5.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...programs.errors import UserError
+from . import theme
+from .grid import ThumbnailModel, ThumbnailView, thumbnail
+from .imaging import nice_length
+
+FIRST_MEMBERS = 48                 # members shown at once; "Show more" adds as many again
+FILTERS = (0, 4, 8, 16)            # low-pass periods offered for members, px; 0: as they are
+REFRESH = 40                       # ms; arrow keys held down do not redraw the pane for every class passed
+
+
+class ImagePane(QWidget):
+    """An image as large as fits, with a scale bar when the pixel size is known."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.image, self.levels, self.pixel_size = None, None, None
+        self.setMinimumSize(120, 120)
+        self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
+
+    def show_image(self, image, levels=None, pixel_size=None):
+        """image: (n, m) or None for nothing; levels as in :func:`.grid.thumbnail`; pixel_size in Å or None."""
+        self.image, self.levels, self.pixel_size = image, levels, pixel_size
+        self.update()
+
+    def sizeHint(self):
+        return QSize(260, 260)
+
+    def paintEvent(self, event):
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.Antialiasing)
+        side = min(self.width(), self.height())
+        frame = QRectF((self.width() - side) / 2, 0, side, side)
+        painter.setPen(Qt.NoPen)
+        painter.setBrush(QColor(theme.CARD))
+        painter.drawRoundedRect(frame, 8, 8)
+        if self.image is None:
+            return
+        inner = frame.adjusted(6, 6, -6, -6)
+        ratio = self.devicePixelRatioF()
+        pixmap = QPixmap.fromImage(thumbnail(self.image, self.levels, round(inner.width() * ratio)))
+        target = QRectF(0, 0, pixmap.width() / ratio, pixmap.height() / ratio)
+        target.moveCenter(inner.center())
+        painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
+        if self.pixel_size:
+            self._scale_bar(painter, target)
+
+    def _scale_bar(self, painter, target):
+        """About a quarter of the width, of a round length, white on a shade that reads on any image."""
+        angstrom_per_point = self.pixel_size * self.image.shape[1] / target.width()
+        length = nice_length(0.36 * target.width() * angstrom_per_point)
+        width = length / angstrom_per_point
+        text = f"{length:g} Å" if length < 1000 else f"{length / 10:g} nm"
+        font = QFont(painter.font())
+        font.setPixelSize(12)
+        font.setBold(True)
+        painter.setFont(font)
+        plate = QRectF(0, 0, max(width, painter.fontMetrics().horizontalAdvance(text)) + 16, 30)
+        plate.moveBottomLeft(target.bottomLeft() + QRectF(8, -8, 0, 0).topLeft())
+        painter.setPen(Qt.NoPen)
+        painter.setBrush(QColor(0, 0, 0, 130))
+        painter.drawRoundedRect(plate, 4, 4)
+        painter.setBrush(Qt.white)
+        painter.drawRect(QRectF(plate.center().x() - width / 2, plate.bottom() - 8, width, 3))
+        painter.setPen(QPen(Qt.white))
+        painter.drawText(plate.adjusted(0, 2, 0, -10), Qt.AlignCenter, text)
+
+
+class FrcPane(QWidget):
+    """The FRC curve of a class, or a line saying why there is none.  matplotlib is loaded by the first curve."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.curve, self._canvas = None, None
+        self._empty = QLabel("no FRC curve yet", self, objectName="muted", alignment=Qt.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._empty)
+        self.setMinimumHeight(110)
+
+    def show_curve(self, curve, pixel_size):
+        """curve: (frequency in 1/px, correlation) or None."""
+        self.curve = curve
+        self._empty.setVisible(curve is None)
+        if curve is not None:
+            from ..plots import draw_frc
+            draw_frc(self._figure(), *curve, pixel_size)
+            self._canvas.draw_idle()
+        if self._canvas is not None:
+            self._canvas.setVisible(curve is not None)
+
+    def _figure(self):
+        if self._canvas is None:
+            from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+            from matplotlib.figure import Figure
+            self._canvas = FigureCanvasQTAgg(Figure())
+            self._canvas.setMinimumHeight(110)
+            self.layout().addWidget(self._canvas)
+        return self._canvas.figure
+
+
+class MembersPane(QWidget):
+    """The particles of a class, turned, mirrored and shifted as the class average saw them."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.members = None
+        self.model = ThumbnailModel(threaded=True, parent=self)
+        self.view = ThumbnailView(self.model, 72, lines=0, parent=self)
+        self.count = QLabel(objectName="muted")
+        self.more = QPushButton("Show more", clicked=self._more)
+        self.filter = QComboBox(toolTip="Low-pass filter of the members: raw particles are mostly noise")
+        self.filter.currentIndexChanged.connect(self._filter_changed)
+        header = QHBoxLayout()
+        for widget in (QLabel("Members", objectName="section"), self.count, None, self.filter):
+            header.addStretch() if widget is None else header.addWidget(widget)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(header)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.more, 0, Qt.AlignHCenter)
+        self._offer_filters(None)
+
+    def show_members(self, members):
+        """members: a :class:`.pictures.MemberPictures`, or None for an empty class."""
+        self.members = members
+        self._offer_filters(members.pixel_size if members else None)
+        if members:
+            members.period = self.filter.currentData()
+        self.model.show(members, [])
+        self.view.scrollToTop()
+        self._more()
+
+    def show_problem(self, text):
+        self.show_members(None)
+        self.count.setText(text)
+
+    def _more(self):
+        total, shown = len(self.members) if self.members else 0, len(self.model.order)
+        known = min(total, shown + FIRST_MEMBERS)
+        if known > shown:
+            self.model.append(np.arange(shown, known))
+        self.count.setText(f"{known:,} of {total:,}" if total else "none")
+        self.more.setVisible(known < total)
+
+    def _offer_filters(self, pixel_size):
+        chosen = FILTERS.index(self.filter.currentData()) if self.filter.count() else 2
+        unit = f"{{:.3g}} {'Å' if pixel_size else 'px'}"
+        self.filter.blockSignals(True)
+        self.filter.clear()
+        for period in FILTERS:
+            self.filter.addItem("low-pass " + unit.format(period * (pixel_size or 1)) if period else "unfiltered", period)
+        self.filter.setCurrentIndex(chosen)
+        self.filter.blockSignals(False)
+
+    def _filter_changed(self):
+        if self.members:
+            self.members.period = self.filter.currentData()
+            self.model.set_levels(None)
+
+
+class Details(QWidget):
+    """Everything known about one item of a ``Pictures``."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent, objectName="details")
+        self.pictures, self.item, self.levels = None, None, None
+        self.heading = QLabel(objectName="heading")
+        self.image, self.frc, self.members = ImagePane(), FrcPane(), MembersPane()
+        self._numbers = QGridLayout()
+        self._numbers.setVerticalSpacing(5)
+        self._numbers.setHorizontalSpacing(14)
+        self._numbers.setColumnStretch(1, 1)
+        numbers = QWidget()
+        column = QVBoxLayout(numbers)
+        column.setContentsMargins(8, 0, 0, 0)
+        column.addWidget(self.heading)
+        column.addSpacing(4)
+        column.addLayout(self._numbers)
+        column.addStretch()
+        top = QWidget()
+        row = QHBoxLayout(top)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.image, 3)
+        row.addWidget(numbers, 2)
+        self._split = QSplitter(Qt.Vertical)
+        for widget, stretch in ((top, 5), (self.frc, 3), (self.members, 7)):
+            self._split.addWidget(widget)
+            self._split.setStretchFactor(self._split.count() - 1, stretch)
+        self._split.setHandleWidth(9)
+        self._split.setChildrenCollapsible(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(14, 14, 10, 10)
+        layout.addWidget(self._split)
+        self._timer = QTimer(self, singleShot=True, interval=REFRESH, timeout=self.refresh)
+
+    def show_item(self, pictures, item, levels=None):
+        """Show an item (None: nothing) shortly, unless another is asked for meanwhile."""
+        self.pictures, self.item, self.levels = pictures, item, levels
+        self._timer.start()
+
+    def refresh(self):
+        """Fill the pane now."""
+        self._timer.stop()
+        if self.item is None:
+            self.heading.setText("")
+            self.image.show_image(None)
+            self._fill([])
+            self.frc.hide()
+            self.members.hide()
+            return
+        pictures, item = self.pictures, self.item
+        self.heading.setText(pictures.name(item))
+        self._fill(pictures.numbers(item))
+        try:
+            self.image.show_image(pictures.image(item), self.levels, pictures.pixel_size)
+            self.frc.show_curve(pictures.frc(item), pictures.pixel_size)
+        except UserError as error:
+            self.image.show_image(None)
+            self._fill([("Problem", str(error))])
+        self.frc.setVisible(pictures.has_members)
+        self.members.setVisible(pictures.has_members)
+        try:
+            self.members.show_members(pictures.members(item))
+        except UserError as error:
+            self.members.show_problem(str(error))
+
+    def _fill(self, numbers):
+        while self._numbers.count():
+            self._numbers.takeAt(0).widget().deleteLater()
+        for row, (label, text) in enumerate(numbers):
+            self._numbers.addWidget(QLabel(label, objectName="muted"), row, 0, Qt.AlignTop)
+            self._numbers.addWidget(QLabel(text, wordWrap=True), row, 1, Qt.AlignTop)

@@ -1,0 +1,239 @@
+"""The gallery's window: the grid, the details beside it, the bars, and the page of plots."""
+import numpy as np
+from PyQt5.QtCore import QModelIndex, Qt, QTimer
+from PyQt5.QtGui import QKeySequence
+from PyQt5.QtWidgets import (
+    QFileDialog,
+    QLabel,
+    QMainWindow,
+    QMessageBox,
+    QShortcut,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...programs.errors import UserError
+from . import export
+from .controls import IterationBar, TopBar, bar
+from .convergence import ConvergencePage
+from .details import Details
+from .grid import ThumbnailModel, ThumbnailView
+from .pictures import ClassPictures
+
+POLL = 1500                 # ms between looks for new iterations
+CLASSES, CONVERGENCE = 0, 1  # pages
+
+
+class GalleryWindow(QMainWindow):
+    """Shows a ``Pictures``; with a run, also its other iterations, its members and its plots.
+
+    iterations : the only iterations that can be chosen, None for all (and the final result)
+    follow     : show each new iteration as it comes
+    """
+
+    def __init__(self, pictures, run=None, iterations=None, follow=False):
+        super().__init__()
+        self.run, self.only, self.pictures = run, iterations, pictures
+        self.sort, self.descending = pictures.default_sort, pictures.columns[pictures.default_sort].descending
+        self.each = False
+        self.model = ThumbnailModel(parent=self)
+        self.view = ThumbnailView(self.model, _first_size(len(pictures)), lines=2 if run else 1)
+        self.details, self.top = Details(), TopBar()
+        self.convergence = ConvergencePage()
+        self.iterations, self.status = IterationBar(), QLabel(objectName="muted")
+        self._build()
+        self._connect()
+        self.top.offer(pictures.columns, self.sort)
+        self._show(pictures)
+        self._select_first()
+        self._polling = QTimer(self, interval=POLL, timeout=self.poll)
+        if run:
+            self.iterations.set_results(self._results(), pictures.iteration)
+            self.iterations.follow.setChecked(follow)
+            self._polling.start()
+        self.view.setFocus()
+
+    # ---- what it is made of
+
+    def _build(self):
+        self.resize(1320, 860)
+        split = QSplitter()
+        split.addWidget(self.view)
+        split.addWidget(self.details)
+        split.setHandleWidth(1)
+        split.setStretchFactor(0, 1)
+        split.setSizes([860, 460])
+        split.setCollapsible(0, False)
+        self.pages = QStackedWidget()
+        self.pages.addWidget(split)
+        self.pages.addWidget(self.convergence)
+        below, row = bar()
+        row.setContentsMargins(0, 0, 14, 0)
+        row.addWidget(self.iterations, 1)
+        row.addWidget(self.status)
+        self.status.setMinimumHeight(34)
+        self.iterations.setVisible(self.run is not None)
+        self.top.pages.setVisible(self.run is not None)
+        if self.run is None:
+            row.insertStretch(0)
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.top)
+        column.addWidget(self.pages, 1)
+        column.addWidget(below)
+        self.setCentralWidget(centre)
+        menu = self.top.save.menu()
+        menu.addAction("Picture of the gallery…", self._ask_picture)
+        menu.addAction("Table of the numbers…", self._ask_table)
+        if self.run:
+            menu.addAction("Picture of the plots…", self._ask_plots)
+
+    def _connect(self):
+        self.top.sort_chosen.connect(self.set_sort)
+        self.top.contrast_chosen.connect(self.set_contrast)
+        self.top.size_chosen.connect(self.view.set_size)
+        self.top.zoomed.connect(self.view.zoom)
+        self.top.page_chosen.connect(self.set_page)
+        self.top.slider.setValue(self.view.size)
+        self.view.zoomed.connect(self.top.slider.setValue)
+        self.view.selectionModel().currentChanged.connect(self._current_changed)
+        self.view.selectionModel().selectionChanged.connect(self._count_selection)
+        self.iterations.chosen.connect(self.show_result)
+        self.iterations.follow.toggled.connect(self.poll)
+        for keys, action in (("P", self.iterations.toggle), (",", lambda: self.iterations.step(-1)),
+                             (".", lambda: self.iterations.step(1)), ("<", lambda: self.iterations.step(-1)),
+                             (">", lambda: self.iterations.step(1))):
+            if self.run:
+                QShortcut(QKeySequence(keys), self, action)
+        QShortcut(QKeySequence.Save, self, self._ask_picture)
+        QShortcut(QKeySequence.Close, self, self.close)
+
+    # ---- what it shows
+
+    def set_page(self, page):
+        self.top.pages.set(page)
+        self.pages.setCurrentIndex(page)
+        self.top.grid_controls.setVisible(page == CLASSES)
+        if page == CONVERGENCE:
+            self.convergence.show_run(self.run)
+
+    def set_sort(self, key, descending):
+        """Sort by a column; selected items stay selected."""
+        self.sort, self.descending = key, descending
+        chosen, current = self.view.selected_items(), self._current_item()
+        self.model.set_order(self.pictures.order(key, descending))
+        self.view.select_items(chosen, current)
+        self.view.scrollTo(self.view.currentIndex())
+
+    def set_contrast(self, each):
+        """each: every image has grey levels of its own; otherwise all share theirs."""
+        self.each = each
+        self.top.contrast.set(int(each))
+        self.model.set_levels(self._levels())
+        self._show_details()
+
+    def show_result(self, iteration):
+        """Show the classes of another iteration (or FINAL); selection and, while playing, places stay."""
+        try:
+            pictures = ClassPictures(self.run, iteration)
+        except UserError as error:
+            return self.iterations.message.setText(str(error))
+        self.iterations.message.setText("")
+        chosen, current = [self.pictures.keys[item] for item in self.view.selected_items()], self._current_item()
+        current = None if current is None else self.pictures.keys[current]
+        places = [self.pictures.keys[item] for item in self.model.order] if self.iterations.playing else []
+        self._show(pictures, places)
+        items = {key: item for item, key in enumerate(pictures.keys)}
+        self.view.select_items([items[key] for key in chosen if key in items], items.get(current))
+        self._show_details()
+
+    def poll(self):
+        """Look for new iterations; show the newest when following."""
+        if not self.run:
+            return
+        results, current = self._results(), self.pictures.iteration
+        if not results:
+            return
+        grown = results != self.iterations.results
+        if grown:
+            self.iterations.set_results(results, current if current in results else results[-1])
+            if self.pages.currentIndex() == CONVERGENCE:
+                self.convergence.show_run(self.run)
+        if self.iterations.follow.isChecked() and results[-1] != current:
+            self.iterations.choose(results[-1])
+
+    def _results(self):
+        results = self.run.results()
+        return [result for result in results if result in self.only] if self.only else results
+
+    def _show(self, pictures, places=()):
+        """Show other pictures, sorted, or in the order of the keys ``places`` as far as it goes."""
+        self.pictures = pictures
+        order = pictures.order(self.sort, self.descending)
+        if places:
+            rank = {key: place for place, key in enumerate(places)}
+            order = sorted(order, key=lambda item: rank.get(pictures.keys[item], len(rank)))
+        self.model.show(pictures, order, self._levels())
+        self.top.title.setText(pictures.title)
+        self.top.subtitle.setText(pictures.subtitle())
+        self.setWindowTitle(f"{pictures.title} - mlalign")
+        self._count_selection()
+
+    def _levels(self):
+        return None if self.each else self.pictures.levels()
+
+    # ---- selection
+
+    def _select_first(self):
+        if self.model.rowCount():
+            self.view.select_items([int(self.model.order[0])], int(self.model.order[0]))
+
+    def _current_item(self):
+        index = self.view.currentIndex()
+        return self.model.item(index) if index.isValid() else None
+
+    def _current_changed(self, current, previous=QModelIndex()):
+        self._show_details()
+
+    def _show_details(self):
+        self.details.show_item(self.pictures, self._current_item(), self.model.levels)
+
+    def _count_selection(self, *_):
+        self.status.setText(self.pictures.summary(self.view.selected_items()))
+
+    # ---- saving
+
+    def _ask_picture(self):
+        self._ask("Save a picture of the gallery", "gallery.png", "Pictures (*.png *.jpg *.tif)",
+                  lambda path: export.save_picture(path, self.view))
+
+    def _ask_table(self):
+        self._ask("Save the table", "classes.csv", "Comma-separated values (*.csv)",
+                  lambda path: export.save_table(path, self.pictures, self.model.order))
+
+    def _ask_plots(self):
+        self.convergence.show_run(self.run)
+        self._ask("Save a picture of the plots", "convergence.png", "Pictures (*.png *.jpg *.tif)",
+                  lambda path: export.save_image(path, self.convergence.grab()))
+
+    def _ask(self, title, name, kinds, save):
+        path, _ = QFileDialog.getSaveFileName(self, title, name, kinds)
+        if path:
+            try:
+                save(path)
+            except UserError as error:
+                QMessageBox.warning(self, "mlalign", str(error))
+
+    def closeEvent(self, event):
+        self._polling.stop()
+        self.details.members.model.wait()
+        super().closeEvent(event)
+
+
+def _first_size(count):
+    """Thumbnails as large as lets a few dozen be seen at once."""
+    return int(np.clip(round(760 / np.sqrt(max(count, 1))), 96, 180))

@@ -1,0 +1,219 @@
+"""Plots of a run's convergence: plain functions that draw a :class:`~mlalign.programs.results.History` on axes.
+
+``draw(figure, history, names)`` lays the named plots (keys of :data:`PLOTS`) out on any matplotlib figure, so the
+gallery's window, Scipion's plot windows and a script that saves a picture share the same look.
+"""
+import math
+from typing import Callable, NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+MOST_CLASSES_NAMED = 12      # more bands than this in a stacked area cannot be told apart
+
+_COMMON = {
+    "font.family": "sans-serif", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.labelsize": 9, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "axes.linewidth": 0.8,
+    "grid.linewidth": 0.6, "lines.linewidth": 1.8, "lines.markersize": 3.5, "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5, "legend.fontsize": 8.5, "legend.frameon": False, "figure.dpi": 100,
+    "axes.formatter.useoffset": False,
+}
+
+
+def _style(background, ink, muted, grid):
+    return {**_COMMON, "figure.facecolor": background, "axes.facecolor": background, "savefig.facecolor": background,
+            "text.color": ink, "axes.titlecolor": ink, "axes.labelcolor": muted, "xtick.color": muted,
+            "ytick.color": muted, "axes.edgecolor": grid, "grid.color": grid}
+
+
+LIGHT = _style("#ffffff", "#202327", "#5c636c", "#e3e6ea")
+DARK = _style("#1b1d21", "#e8eaed", "#9aa1ab", "#33373d")
+BLUE, ORANGE, GREEN, RED = "#4f9cf0", "#f0a04b", "#4cb782", "#e5645e"
+
+
+class Plot(NamedTuple):
+    """A title, and a function of (axes, history, eps) that draws and labels the axes."""
+    title: str
+    function: Callable
+
+
+def draw(figure, history, names=None, style=LIGHT, eps=None):
+    """Draw the plots ``names`` (default: all of :data:`PLOTS`) of ``history`` on a cleared ``figure``.
+
+    eps: the run's convergence threshold, marked where it belongs; None leaves the mark out.
+    """
+    names = list(names or PLOTS)
+    columns = math.ceil(math.sqrt(len(names))) if len(names) < 9 else 3
+    with rc_context(style):
+        figure.clear()
+        figure.set_facecolor(style["figure.facecolor"])
+        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12, wspace=0.04, hspace=0.04)
+        for place, name in enumerate(names, 1):
+            axes = figure.add_subplot(math.ceil(len(names) / columns), columns, place)
+            axes.set_title(PLOTS[name].title)
+            PLOTS[name].function(axes, history, eps)
+
+
+def _iterations(axes, history):
+    """The horizontal axis all plots over iterations share."""
+    axes.set_xlabel("iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    first, last = history.iterations[[0, -1]]
+    margin = max(0.5, 0.03 * (last - first))
+    axes.set_xlim(first - margin, last + margin)
+
+
+def _line(axes, history, values, color, **options):
+    """A line with a dot at every iteration, or only the line when the dots would touch."""
+    marker = "o" if len(values) <= 40 else None
+    axes.plot(history.iterations, values, color=color, marker=marker, **options)
+
+
+def _nothing(axes, text):
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=axes.xaxis.label.get_color())
+
+
+def _log_likelihood(axes, history, eps):
+    _line(axes, history, history.info["logLikelihood"], BLUE)
+    axes.set_ylabel("log-likelihood")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    _iterations(axes, history)
+
+
+def _p_max(axes, history, eps):
+    _line(axes, history, history.info["pMax"], BLUE)
+    axes.set(ylabel="mean probability of the best pose", ylim=(0, 1.03))
+    _iterations(axes, history)
+
+
+def _signal_change(axes, history, eps):
+    """Largest change over the classes, as the program compares it with eps (the file holds 1000 times it)."""
+    change = _largest(history.classes["signalChange"]) / 1000
+    positive = np.where(change > 0, change, np.nan)
+    if np.isnan(positive).all():
+        return _nothing(axes, "known from the second iteration on")
+    _line(axes, history, positive, BLUE)
+    if eps:
+        axes.axhline(eps, color=RED, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(f"converged below {eps:g}", (1, eps), xycoords=("axes fraction", "data"), xytext=(0, 3),
+                      textcoords="offset points", ha="right", va="bottom", color=RED, fontsize=8.5)
+    axes.set(ylabel="largest relative change", yscale="log")
+    _iterations(axes, history)
+
+
+def _mirror_fraction(axes, history, eps):
+    """Bars of the newest iteration."""
+    fraction = history.classes["mirrorFraction"][-1]
+    if not (fraction > 0).any():
+        return _nothing(axes, "mirrors were not searched")
+    number = np.arange(1, len(fraction) + 1)
+    axes.bar(number, fraction, width=0.8 if len(number) > 3 else 0.4, color=BLUE)
+    axes.axhline(0.5, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=(0, (1, 2)))
+    axes.set(xlabel=f"class (iteration {history.iterations[-1]})", ylabel="share of mirrored particles",
+             xlim=(0.3, len(number) + 0.7), ylim=(0, 1.03))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(False, axis="x")
+
+
+def _sigma_noise(axes, history, eps):
+    _line(axes, history, history.info["sigmaNoise"], ORANGE)
+    axes.set_ylabel("σ of the pixel noise (image units)")
+    _iterations(axes, history)
+
+
+def _sigma_offset(axes, history, eps):
+    _line(axes, history, history.info["sigmaOffset"], ORANGE)
+    axes.set_ylabel("σ of the shifts (px)")
+    axes.set_ylim(bottom=0)
+    _iterations(axes, history)
+
+
+def _occupancy(axes, history, eps):
+    """Stacked shares of the particles, the largest class of the newest iteration at the bottom."""
+    from matplotlib import colormaps
+    weight = np.nan_to_num(history.classes["weight"])
+    share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+    order = np.argsort(-share[-1], kind="stable")
+    bands, labels = share[:, order], [f"{number + 1}" for number in order]
+    if len(order) > MOST_CLASSES_NAMED:
+        named = MOST_CLASSES_NAMED - 1
+        bands = np.column_stack([bands[:, :named], bands[:, named:].sum(axis=1)])
+        labels = [*labels[:named], f"{len(order) - named} more"]
+    colors = colormaps["viridis"](np.linspace(0.15, 0.95, len(labels)))
+    axes.stackplot(history.iterations, bands.T, colors=colors, labels=labels, edgecolor=axes.get_facecolor(),
+                   linewidth=0.6)
+    axes.set(ylabel="share of the particles", ylim=(0, 1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(False)
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], names[::-1], title="class", loc="center left", bbox_to_anchor=(1, 0.5),
+                handlelength=0.9, handleheight=0.9, labelspacing=0.25, borderaxespad=0.3)
+    _iterations(axes, history)
+    axes.set_xlim(history.iterations[0] - 1e-3, history.iterations[-1] + 1e-3)
+
+
+def _changed(axes, history, eps):
+    _line(axes, history, history.info["changed"], GREEN)
+    axes.set_ylabel("particles that changed class")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.set_ylim(bottom=0)
+    _iterations(axes, history)
+
+
+def _resolution(axes, history, eps):
+    """The resolution used, beside the best class's; finer is higher."""
+    pixel = history.pixel_size
+    _line(axes, history, pixel / history.info["maxres"] if pixel else history.info["maxres"], BLUE, label="used")
+    best = history.classes["resolution"]
+    best = -_largest(-np.where(best > 0, best, np.nan))
+    if pixel and not np.isnan(best).all():
+        _line(axes, history, best, GREEN, label="best class (FRC)")
+        axes.legend(loc="best")
+    axes.set_ylabel("resolution (Å)" if pixel else "highest frequency used (1/px)")
+    if pixel:
+        axes.invert_yaxis()
+    _iterations(axes, history)
+
+
+def _largest(values):
+    """Largest of each row of (T, K), NaN where a row has no number."""
+    filled = np.where(np.isnan(values), -np.inf, values).max(axis=1)
+    return np.where(np.isfinite(filled), filled, np.nan)
+
+
+PLOTS = {
+    "logLikelihood": Plot("Log-likelihood", _log_likelihood),
+    "pMax": Plot("Certainty of the poses", _p_max),
+    "signalChange": Plot("Signal change", _signal_change),
+    "occupancy": Plot("Class occupancy", _occupancy),
+    "changed": Plot("Particles that changed class", _changed),
+    "resolution": Plot("Resolution", _resolution),
+    "mirrorFraction": Plot("Mirror fraction", _mirror_fraction),
+    "sigmaNoise": Plot("Noise", _sigma_noise),
+    "sigmaOffset": Plot("Shifts", _sigma_offset),
+}
+
+
+def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK):
+    """Fourier ring correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines."""
+    with rc_context({**style, "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8}):
+        figure.clear()
+        figure.set_facecolor(style["figure.facecolor"])
+        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
+        axes = figure.add_subplot()
+        for threshold in (0.5, 0.143):
+            axes.axhline(threshold, color=style["axes.labelcolor"], linewidth=0.8, linestyle=(0, (2, 3)))
+        axes.plot(frequency, correlation, color=BLUE, linewidth=1.6)
+        axes.fill_between(frequency, correlation, color=BLUE, alpha=0.12, linewidth=0)
+        axes.set(xlim=(0, max(frequency[-1], 1e-6)), ylim=(min(0, np.min(correlation)), 1.03), ylabel="FRC",
+                 yticks=[0, 0.5, 1])
+        axes.set_xlabel("resolution (Å)" if pixel_size else "frequency (1/px)")
+        if pixel_size:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+            axes.xaxis.set_major_formatter(
+                FuncFormatter(lambda value, _: f"{pixel_size / value:.3g}" if value > 0 else "∞"))
