@@ -35,8 +35,8 @@ def parser():
     p = options.Parser("simulate", DESCRIPTION, EXAMPLES)
 
     source = p.add_argument_group("references").add_mutually_exclusive_group()
-    source.add_argument("--views", type=number(int, 1, 20), default=3, metavar="K",
-                        help="number of built-in phantoms (1 to 20), always the same ones")
+    source.add_argument("--views", type=number(int, 1, 20), default=None, metavar="K",
+                        help="number of built-in phantoms (1 to 20), always the same ones (default: 3)")
     source.add_argument("--refs", default="", metavar="STACK", help="stack or metadata of 2-D references")
     source.add_argument("--maps", nargs="+", default=None, metavar="MAP",
                         help="density maps (.mrc), zero in the solvent, projected at random orientations")

@@ -12,7 +12,7 @@ from .formats.star import write_star
 from .phantoms import Placer, circle, phantoms, projections
 
 CHUNK = 1000          # images made at a time
-BOX, PIXEL = 64, 3.0  # when neither options nor files say otherwise
+VIEWS, BOX, PIXEL = 3, 64, 3.0  # when neither options nor files say otherwise
 INSIDE = 0.99         # share of a map's power that the box's circle must hold
 
 
@@ -77,9 +77,9 @@ def particles(references, poses, rng, chunk=CHUNK):
     """
     place = Placer(references)
     size = references.shape[-1]
-    columns = [poses[label].tolist() for label in ("ref", "anglePsi", "shiftX", "shiftY", "flip", "intScale")]
+    columns = [poses[label] for label in ("ref", "anglePsi", "shiftX", "shiftY", "flip", "intScale")]
     for first in range(0, len(columns[0]), chunk):
-        rows = list(zip(*(column[first:first + chunk] for column in columns)))
+        rows = list(zip(*(column[first:first + chunk].tolist() for column in columns)))
         images = rng.standard_normal((len(rows), size, size), dtype=np.float32)
         for image, (ref, psi, x, y, flip, scale) in zip(images, rows):
             image += scale * place(ref - 1, psi, x, y, flip)
@@ -95,7 +95,7 @@ def _references(arguments, rng):
     elif arguments.maps:
         source, (images, pixel) = "--maps", _projected(arguments, rng)
     else:
-        source, images, pixel = "--views", phantoms(arguments.views, arguments.box or BOX), PIXEL
+        source, images, pixel = "--views", phantoms(arguments.views or VIEWS, arguments.box or BOX), PIXEL
     try:
         return normalised(images, arguments.snr), arguments.pixel_size or pixel
     except ValueError as error:
