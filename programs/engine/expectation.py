@@ -1,0 +1,282 @@
+"""The E-step: posteriors of a block of images over references, mirrors, shifts and rotations, and what they weigh.
+
+Blocks are small (tens of images), so that all scores of a block stay in memory; what survives of it is either the
+dense table of weights or, as soon as posteriors are narrow, a short list of cells.
+"""
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import kernels
+from .noise import log_shift_prior
+
+CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
+POSE_FLOOR = 0.02      # cells below this share of the best do not shape the reported pose
+DENSE_SHARE = 0.1      # share of significant rows from which dense products are cheaper than lists of cells
+
+
+@dataclass
+class Cells:
+    """Significant cells of a block, sorted by row (2 * template + mirrored), then image, then angle."""
+
+    image: np.ndarray
+    row: np.ndarray
+    angle: np.ndarray
+    weight: np.ndarray
+    gain: np.ndarray = None
+
+    def select(self, keep):
+        return Cells(*(None if a is None else a[keep] for a in (self.image, self.row, self.angle, self.weight, self.gain)))
+
+
+@dataclass
+class Block:
+    """Posterior of B images.
+
+    log_likelihood (B,); class_mass (B, K); row_mass (K, S, 2) posterior mass summed over images;
+    class_weight (K,) of the averages; pose (B, 5): see kernels.mean_poses; chosen (B,) most probable reference;
+    robust (B,) mean robust weight; expected_score (B,) of <x, T a>, expected_power (B,) of |a|^2 (grey scale fits);
+    averaging: the cells or the dense weights per tile that the M-step spreads; squared (float) weighted noise sums.
+    """
+
+    log_likelihood: np.ndarray
+    class_mass: np.ndarray
+    row_mass: np.ndarray
+    class_weight: np.ndarray
+    pose: np.ndarray
+    chosen: np.ndarray
+    robust: np.ndarray
+    robust_power: float
+    expected_score: np.ndarray
+    expected_reference: np.ndarray
+    cells: Cells = None
+    dense: list = None
+
+
+class Expectation:
+    """Posteriors under one model on one grid (optionally preselected on a coarser one).
+
+    grid: :class:`.search.Grid`.  polar: references' samples (K, rings, phi) on the grid's disk.
+    log_class: (2, K) log-probability of each reference, plain and mirrored (-inf: not searched).
+    noise: :class:`.noise.Noise`.  coarse: an Expectation on a coarser grid for the fast search, with
+    ``significance`` the probability ratio below which its cells are dropped.
+    """
+
+    def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
+        self.grid, self.noise, self.coarse = grid, noise, coarse
+        self.cut = CUT if coarse is None else -np.log(significance)
+        self.templates = grid.templates(polar, pool)
+        self.references = len(polar)
+        self.power = np.array([_polar_power(grid.disk, p) for p in polar])
+        prior = log_shift_prior(grid.shifts, sigma_offset, grid.step) - np.log(grid.disk.n_psi)
+        self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
+        self.mirror = bool(np.isfinite(log_class[1]).any())
+        if coarse is not None:
+            self.neighbours = coarse.grid.neighbours(grid)
+
+    def block(self, x, power, scale=None):
+        """Posterior of images x (B, 2, bins, width), squared norms (B,), grey scales (B, K): a :class:`Block`.
+
+        ``x`` belongs to this grid's disk; with a coarse search it is a pair (fine, coarse).
+        """
+        if self.coarse is None:
+            return self._exhaustive(x, power, scale)
+        fine, (coarse, coarse_power) = x
+        cells = self.coarse.significant(coarse, coarse_power, scale, self.cut)
+        return self._around(cells, fine, power, scale)
+
+    # ---- exhaustive search -----------------------------------------------------------------------------------
+
+    def _exhaustive(self, x, power, scale):
+        scores, tops, top = self._scores(x, power, scale)
+        narrow = np.mean([np.mean(t > (top - CUT)[:, None]) for t in tops]) < DENSE_SHARE
+        if narrow or self.noise.df is not None or scale is not None:
+            return self._from_cells(self._extract(scores, tops, top - CUT, power, scale, len(x)), x, power, scale)
+        return self._dense(scores, top, power)
+
+    def significant(self, x, power, scale, cut):
+        """Cells within ``cut`` nats of each image's best, of an exhaustive search on this grid."""
+        scores, tops, top = self._scores(x, power, scale)
+        return self._extract(scores, tops, top - cut, power, scale, len(x))[0]
+
+    def _scores(self, x, power, scale):
+        """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
+        scores, tops = [], []
+        best_of_all = np.full(len(x), -np.inf, np.float32)
+        for tile in self.grid.tiles(self.references):
+            g = self.grid.scores(x, self.templates[tile].reshape(-1, *self.grid.disk.shape))
+            best = np.empty((2, len(x), g.shape[-1]), np.float32)
+            kernels.best_of_rows(g, self.mirror, best)
+            best = self._log_posterior(best, tile, power, scale)
+            np.maximum(best_of_all, best.max((0, 2)), out=best_of_all)
+            scores.append(g)
+            tops.append(best)
+        return scores, tops, best_of_all
+
+    def _log_posterior(self, score, tile, power, scale):
+        """Log-posteriors of scores (2, B, T)."""
+        half = np.repeat(self.power[tile] / 2, len(self.grid.shifts)).astype(np.float32)
+        if scale is None:
+            gain = (score - half) * np.float32(self.noise.kappa)
+        else:
+            r = np.repeat(scale[:, tile], len(self.grid.shifts), axis=1).astype(np.float32)
+            gain = (r * score - r * r * half) * np.float32(self.noise.kappa)
+        prior = self.prior[:, tile].reshape(2, 1, -1)
+        return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
+
+    def _extract(self, scores, tops, threshold, power, scale, count):
+        """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
+        parts, logs, first = [], [], 0
+        tau = self.noise.tau(power)
+        for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
+            shifts = len(self.grid.shifts)
+            r = np.ones((count, tile.stop - tile.start), np.float32) if scale is None \
+                else np.ascontiguousarray(scale[:, tile], np.float32)
+            half = np.repeat(self.power[tile] / 2, shifts).astype(np.float32)
+            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
+                         np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
+            found = kernels.extract_cells(*arguments, _empty_cells(0))
+            cells = _empty_cells(found)
+            kernels.extract_cells(*arguments, cells)
+            cells[1][:] += 2 * first
+            first += g.shape[-1]
+            parts.append(Cells(cells[0], cells[1], cells[2], None, cells[4]))
+            logs.append(cells[3])
+        joined = Cells(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("image", "row", "angle")),
+                       None, np.concatenate([p.gain for p in parts]))
+        return joined, np.concatenate(logs)
+
+    def _dense(self, scores, top, power):
+        """Weights of all cells, when most of them matter: Gaussian noise, no grey scales."""
+        count, shifts = len(top), len(self.grid.shifts)
+        tiles = self.grid.tiles(self.references)
+        mass = []
+        for tile, p in zip(tiles, scores):
+            half = np.repeat(self.power[tile] / 2, shifts) * self.noise.kappa
+            bias = (self.prior[:, tile].reshape(2, -1) - half).astype(np.float32)
+            kernels.to_log_posterior(p, self.mirror, bias, np.float32(self.noise.kappa), top)
+            np.exp(p, out=p)
+            rows = np.empty((2, count, p.shape[-1]), np.float32)
+            kernels.sum_rows(p, rows)
+            mass.append(rows.reshape(2, count, -1, shifts))
+        mass = np.concatenate(mass, axis=2)                                        # (2, B, K, S)
+        class_mass = mass.sum((0, 3), dtype=np.float64)
+        total = class_mass.sum(1)
+        class_mass /= total[:, None]
+        chosen = class_mass.argmax(1)
+        peaks = []
+        for tile, p in zip(tiles, scores):
+            found = kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, _empty_weights(0))
+            cells = _empty_weights(found)
+            kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, cells)
+            peaks.append(cells)
+            kernels.to_partial_weights(p, (1 / total).astype(np.float32))
+        peaks = Cells(*(np.concatenate(column) for column in zip(*peaks)))
+        peaks.weight /= total[peaks.image]
+        row_mass = np.einsum("mbks,b->ksm", mass, 1 / total, dtype=np.float64)
+        return Block(
+            log_likelihood=top + np.log(total) + self.noise.log_likelihood_of_noise(power),
+            class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
+            pose=self._poses(peaks, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
+            expected_score=None, expected_reference=None, dense=list(zip(tiles, scores)))
+
+    # ---- a list of cells -------------------------------------------------------------------------------------
+
+    def _around(self, coarse_cells, x, power, scale):
+        """Evaluate the cells around significant coarse ones."""
+        grid, count = self.grid, len(x)
+        marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
+        kernels.mark_neighbours(coarse_cells.image, coarse_cells.row, coarse_cells.angle, self.neighbours,
+                                len(grid.shifts), grid.disk.n_psi, marks)
+        templates = self.templates.reshape(-1, *grid.disk.shape)
+        arguments = (x, grid.disk.sign, templates, grid.cell_cosine, grid.cell_sine, marks)
+        image, row, angle, score, _ = _empty_cells(0)
+        found = kernels.score_cells(*arguments, image, row, angle, score)
+        image, row, angle, score, _ = _empty_cells(found)
+        kernels.score_cells(*arguments, image, row, angle, score)
+        reference, shift = np.divmod(row // 2, len(grid.shifts))
+        half = (self.power[reference] / 2).astype(np.float32)
+        if scale is None:
+            gain = (score - half) * np.float32(self.noise.kappa)
+        else:
+            r = scale[image, reference].astype(np.float32)
+            gain = (r * score - r * r * half) * np.float32(self.noise.kappa)
+        logp = self.prior[row % 2, reference, shift] + kernels.tails(gain, self.noise.nu, self.noise.tau(power)[image])
+        top = np.full(count, -np.inf, np.float32)
+        np.maximum.at(top, image, logp)
+        keep = logp > top[image] - CUT
+        cells = Cells(image, row, angle, None, gain).select(keep)
+        return self._from_cells((cells, logp[keep]), x, power, scale)
+
+    def _from_cells(self, cells_and_logs, x, power, scale):
+        """Soft-max over listed cells, and everything the M-step needs of them."""
+        cells, logp = cells_and_logs
+        count, shifts = len(x), len(self.grid.shifts)
+        weight, evidence = np.empty(len(logp), np.float32), np.empty(count)
+        class_mass = np.empty((count, self.references))
+        kernels.normalise_cells(cells.image, cells.row, logp, shifts, weight, evidence, class_mass)
+        chosen = class_mass.argmax(1)
+        posterior = replace(cells, weight=weight)
+        row_mass = np.bincount(cells.row, weight, minlength=2 * self.references * shifts)
+        row_mass = row_mass.reshape(self.references, shifts, 2)
+        block = Block(
+            log_likelihood=evidence + self.noise.log_likelihood_of_noise(power),
+            class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
+            pose=self._poses(posterior, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
+            expected_score=None, expected_reference=None, cells=posterior)
+        if self.noise.df is not None or scale is not None:
+            self._weigh(block, power, scale)
+        return block
+
+    def _weigh(self, block, power, scale):
+        """Robust weights and grey scales enter the averages: cell weights become w u r, class weights sum w u r^2."""
+        cells = block.cells
+        reference = cells.row // 2 // len(self.grid.shifts)
+        robust = self.noise.robust_weight(cells.gain, power[cells.image])
+        r = 1.0 if scale is None else scale[cells.image, reference]
+        count = len(power)
+        weight = cells.weight.astype(np.float64)
+        block.robust = np.bincount(cells.image, weight * robust, count)
+        block.robust_power = float((block.robust * power).sum())
+        block.class_weight = np.bincount(reference, weight * robust * r**2, self.references)
+        if scale is not None:
+            half = self.power[reference] / 2
+            score = cells.gain / self.noise.kappa / r + r * half
+            block.expected_score = np.bincount(cells.image, weight * score, count)
+            block.expected_reference = np.bincount(cells.image, weight * 2 * half, count)
+        block.cells = replace(cells, weight=(weight * robust * r).astype(np.float32))
+
+    def _poses(self, cells, chosen):
+        pose = np.empty((len(chosen), 5))
+        kernels.mean_poses(cells.image, cells.row, cells.angle, cells.weight, chosen, self.grid.shifts, self.grid.step,
+                           self.grid.disk.n_psi, pose)
+        return pose
+
+    # ---- the M-step's half -----------------------------------------------------------------------------------
+
+    def spread(self, block, x, sums, tile):
+        """Add a block's images, turned back and weighted, to ``sums`` (K, S, 2, bins, width), for one tile."""
+        target = sums[tile].reshape(-1, *self.grid.disk.shape)
+        if block.dense is not None:
+            weights = next(p for t, p in block.dense if t == tile)
+            self.grid.spread(weights, x, target)
+            return
+        first, last = np.searchsorted(block.cells.row, 2 * len(self.grid.shifts) * np.array([tile.start, tile.stop]))
+        cells = block.cells.select(slice(first, last))
+        cells.row = cells.row - 2 * tile.start * len(self.grid.shifts)
+        self.grid.spread_cells(cells, x, target)
+
+
+def _polar_power(disk, polar):
+    """Squared norm of an image given by its half-circle polar samples (rings, phi)."""
+    return 2 / disk.n_phi * np.sum(disk.weight[:, None] * (polar.real.astype(np.float64) ** 2 + polar.imag**2))
+
+
+def _empty_cells(count):
+    return (np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int16),
+            np.empty(count, np.float32), np.empty(count, np.float32))
+
+
+def _empty_weights(count):
+    return (np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int16),
+            np.empty(count, np.float32))

@@ -1,0 +1,122 @@
+"""Scores of images against shifted references at all in-plane rotations, and their adjoint, as matrix products.
+
+With x and a the harmonics of an image and of a template (:mod:`.disk`), the score of the template turned by psi is
+
+    <x, R_psi a> = Re sum_q e_q exp(-i q psi) conj(x_q) . a_q,            e_0 = 1, else 2.
+
+Real and imaginary parts give four real products per bin, one batched matrix product each,
+
+    P0 = xr ar    P1 = xi ai    P2 = s xr ai    P3 = s xi ar              (s: the layout's folding sign)
+
+and four small cosine or sine transforms turn them into g0 ... g3 at the angles theta_h in [0, pi].  All rotations of
+the template *and* of its mirror image follow by adding and subtracting these (see :mod:`.kernels`): the mirror costs
+nothing.  The M-step is the transpose of the same steps.
+"""
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from . import kernels
+from .disk import Disk
+
+TILE = 512            # templates scored together: enough for the matrix products, small enough for the caches
+
+
+def shift_grid(radius, step=1):
+    """Integer shifts (S, 2) = (x, y), multiples of ``step``, within ``radius`` pixels of zero."""
+    reach = int(radius // step) * step
+    y, x = np.mgrid[-reach : reach + 1 : step, -reach : reach + 1 : step]
+    inside = x**2 + y**2 <= radius**2
+    return np.stack([x[inside], y[inside]], 1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where posteriors are evaluated: a disk of harmonics with its angles, and a grid of shifts.
+
+    shifts: int (S, 2) pixels, multiples of ``step``.
+    """
+
+    disk: Disk
+    shifts: np.ndarray
+    step: int = 1
+
+    @cached_property
+    def phase(self):
+        return self.disk.phase(self.shifts)
+
+    @cached_property
+    def cosine(self):
+        """float32 (bins, bins): cos(m theta_h), rows theta_h = 2 pi h / n_psi."""
+        return np.ascontiguousarray(self.cell_cosine[: self.disk.bins])
+
+    @cached_property
+    def sine(self):
+        return np.ascontiguousarray(self.cell_sine[: self.disk.bins])
+
+    @cached_property
+    def cell_cosine(self):
+        """float32 (n_psi, bins): cos(m psi) at all angles."""
+        return np.cos(self._angles).astype(np.float32)
+
+    @cached_property
+    def cell_sine(self):
+        return np.sin(self._angles).astype(np.float32)
+
+    @property
+    def _angles(self):
+        n_psi = self.disk.n_psi
+        return 2 * np.pi / n_psi * (np.outer(np.arange(n_psi), np.arange(self.disk.bins)) % n_psi)
+
+    def tiles(self, references):
+        """Slices of whole references that are scored together."""
+        size = max(1, TILE // len(self.shifts))
+        return [slice(k, min(k + size, references)) for k in range(0, references, size)]
+
+    def templates(self, polar, pool=map):
+        """All shifted references (K, S, 2, bins, width), metric included, of their polar samples (K, rings, phi)."""
+        out = np.empty((len(polar), len(self.shifts), *self.disk.shape), np.float32)
+
+        def build(k):
+            np.multiply(self.disk.shifted(polar[k], self.phase), self.disk.metric, out=out[k])
+
+        list(pool(build, range(len(polar))))
+        return out
+
+    def scores(self, x, templates):
+        """Partial scores g, float32 (4, half, B, T), of images x (B, 2, bins, width) and templates (T, 2, bins, width)."""
+        bins, count, width = self.disk.bins, len(x), len(templates)
+        g = np.empty((4, bins, count * width), np.float32)
+        product = np.empty((bins, count, width), np.float32)
+        folded = x * self.disk.sign
+        for out, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
+                                        (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
+            np.matmul(image.transpose(1, 0, 2), templates[:, part].transpose(1, 2, 0), out=product)
+            np.matmul(table, product.reshape(bins, -1), out=g[out])
+        return g.reshape(4, bins, count, width)
+
+    def spread(self, weights, x, sums):
+        """Adjoint of :meth:`scores`: add images x, weighted by partial weights (4, half, B, T), to sums (T, 2, ...)."""
+        bins, count, width = self.disk.bins, len(x), weights.shape[-1]
+        folded = x * self.disk.sign
+        product = np.empty((bins, count * width), np.float32)
+        for plane, image, part, table, subtract in (
+                (0, x[:, 0], 0, self.cosine, False), (3, folded[:, 1], 0, self.sine, True),
+                (1, x[:, 1], 1, self.cosine, False), (2, folded[:, 0], 1, self.sine, False)):
+            np.matmul(table.T, weights[plane].reshape(bins, -1), out=product)
+            added = np.matmul(product.reshape(bins, count, width).transpose(0, 2, 1), image.transpose(1, 0, 2))
+            target = sums[:, part].transpose(1, 0, 2)
+            np.subtract(target, added, out=target) if subtract else np.add(target, added, out=target)
+
+    def spread_cells(self, cells, x, sums):
+        """The same for a list of cells: add each cell's image, weighted, to the sums (T, 2, bins, width)."""
+        kernels.accumulate_cells(x, self.disk.sign, cells.image, cells.row, cells.angle, cells.weight,
+                                 self.cell_cosine, self.cell_sine, sums)
+
+    def neighbours(self, fine):
+        """Fine shift indices (S, 9) around each of this (coarse) grid's shifts, -1 beyond the fine grid."""
+        index = {tuple(shift): i for i, shift in enumerate(fine.shifts.tolist())}
+        around = [(dx * fine.step, dy * fine.step) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+        return np.array([[index.get((x + dx, y + dy), -1) for dx, dy in around] for x, y in self.shifts.tolist()],
+                        np.int64)
