@@ -1,8 +1,10 @@
 """Scipion's sets to the programs' metadata, and their results back into sets."""
 import numpy as np
+from pwem.constants import ALIGN_NONE
 from pwem.objects import SetOfClasses, Transform
 from pyworkflow.object import Float
 
+from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.geometry import pose_matrix
 
@@ -17,14 +19,17 @@ def write_images(images, path):
     """Write the enabled images of a set, in its order, as the STAR file ``path``.
 
     images: SetOfParticles, SetOfAverages, or SetOfClasses2D, whose representatives are written.
-    Columns: itemId (Scipion's id), image (``index@file`` as stored in the set), enabled, samplingRate (Å/px) and,
-    when the set has them, micrograph, micrographId, and the CTF in Xmipp's labels and units.
+    Columns: itemId (Scipion's id), image (``index@file`` as stored in the set), enabled, samplingRate (Å/px)
+    and, when the set has them, micrograph, micrographId, and the CTF in Xmipp's labels and units.
     Returns the number of rows; raises ValueError when no image is enabled.
     """
-    columns = {}
+    columns = None
     for row in _rows(images):
-        for label, value in row.items():
-            columns.setdefault(label, []).append(value)
+        columns = columns or {label: [] for label in row}
+        for label, values in columns.items():
+            if label not in row:
+                raise ValueError(f"item {row['itemId']} has no {label}; the first item has one")
+            values.append(row[label])
     if not columns:
         raise ValueError(f"{images} has no enabled item")
     write_star(path, {"particles": {label: _column(values) for label, values in columns.items()}})
@@ -83,6 +88,23 @@ def _column(values):
     return np.array(values, dtype=object if isinstance(values[0], str) else None)
 
 
+def background(images, count=25):
+    """(mean, standard deviation) outside the circle in the box: medians over ``count`` images of the set.
+
+    Raises UserError when an image cannot be read.
+    """
+    ids = sorted(images.getIdSet())
+    corners = np.array([_corners(images[one]) for one in ids[::max(1, len(ids) // count)]])
+    return float(np.median(corners.mean(axis=1))), float(np.median(corners.std(axis=1)))
+
+
+def _corners(image):
+    index, path = image.getLocation()
+    pixels = open_stack(path).read([max(index, 1) - 1])[0]
+    y, x = (np.arange(side) - side // 2 for side in pixels.shape)
+    return pixels[np.hypot(y[:, None], x) > len(x) / 2]
+
+
 # ---- to Scipion
 
 def pose_transforms(table):
@@ -109,8 +131,8 @@ def read_table(path, block=None):
 def fill_classes2d(classes, prefix):
     """Classify the images of a new SetOfClasses2D as ``<prefix>images.xmd`` and ``<prefix>classes.xmd`` say.
 
-    Particles get their class, a transform and scores (attributes ``_mlalignPMax``, …); classes get the reference as
-    representative and their scores.  Classes without particles are left out.
+    Particles get their class, a transform and scores (attributes ``_mlalignPMax``, …); classes get the
+    reference as representative and their scores.  Classes without particles are left out.
     Raises ValueError when the rows are not those of the set's enabled items, in order.
     """
     particles = read_table(prefix + "images.xmd")
@@ -153,7 +175,7 @@ def fill_averages(averages, classes):
     averages.copyInfo(classes.getImages())
     averages.setSamplingRate(classes.getSamplingRate())
     averages.setHasCTF(False)
-    averages.setAlignment("none")
+    averages.setAlignment(ALIGN_NONE)
     for one in classes.iterItems():
         average = one.getRepresentative().clone()
         average.setObjId(one.getObjId())
@@ -177,7 +199,8 @@ def _row_of(table, ref):
 
 def _scores(table, labels):
     """{attribute: column} of those labels the table has."""
-    return {f"_mlalign{label[0].upper()}{label[1:]}": table.numbers(label) for label in labels if label in table}
+    return {f"_mlalign{label[0].upper()}{label[1:]}": table.numbers(label)
+            for label in labels if label in table}
 
 
 def _set_scores(item, scores, row):

@@ -1,0 +1,136 @@
+"""What all protocols share: one command line, steps that know when to run again, runs that resume."""
+import glob
+import hashlib
+import json
+import os
+import shlex
+import time
+from pathlib import Path
+from subprocess import CalledProcessError
+
+from pyworkflow.utils import cleanPath
+
+from mlalign import Plugin
+from mlalign.programs.results import Run
+
+
+class ProgramProtocol:
+    """Mix-in for a protocol that runs one program of ``mlalign.programs``.
+
+    The converted input, the program's files and ``run.json`` live in extra/. Every step gets the options
+    and the signature of the input as arguments, so that Continue repeats all that depends on something
+    changed. The run itself is resumed from the program's last checkpoint when only options named in
+    ``RESUMABLE`` changed, else its old files are removed.
+
+    A sub-class defines ``_program``, ``_prefix``, ``_inputs``, ``_options``, ``convertInputStep`` and
+    ``createOutputStep``.
+    """
+
+    _program = None         # the subcommand of ``mlalign``
+    _prefix = None          # its files are extra/<_prefix>_…
+    # Options that say how far and how fast, not what is computed.
+    RESUMABLE = ("--iter", "--eps", "--thr", "--memory", "--write_probs")
+
+    # ---- for sub-classes to define
+
+    def _inputs(self):
+        """The pointers to the input sets in use."""
+        raise NotImplementedError
+
+    def _options(self):
+        """The program's options in order: {option: value}; True is a flag, None and False leave it out."""
+        raise NotImplementedError
+
+    def convertInputStep(self, signature):
+        raise NotImplementedError
+
+    def createOutputStep(self, options, signature):
+        raise NotImplementedError
+
+    # ---- steps
+
+    def _insertAllSteps(self):
+        options, signature = self._options(), self._signature()
+        self._insertFunctionStep(self.convertInputStep, signature, needsGPU=False)
+        self._insertFunctionStep(self.runProgramStep, options, signature, needsGPU=False)
+        self._insertFunctionStep(self.createOutputStep, options, signature, needsGPU=False)
+
+    def runProgramStep(self, options, signature):
+        state = self._prepareRun(options, signature)
+        options = {**options, "--random_seed": state["seed"]}
+        last = self._lastCheckpoint()
+        if last is not None:
+            # The iterations asked for may be fewer than those done already.
+            fewer = options["--iter"] < last
+            options.update({"--restart": options["--iter"]} if fewer else {"--continue": True})
+        self._runProgram(command_line(options))
+
+    def _prepareRun(self, options, signature):
+        """{identity, seed} of this run; the files of an earlier run that it cannot resume are removed."""
+        same = {option: value for option, value in options.items() if option not in self.RESUMABLE}
+        identity = digest(same, signature)
+        path = self._getExtraPath("run.json")
+        if os.path.exists(path):
+            with open(path) as file:
+                state = json.load(file)
+            if state["identity"] == identity:
+                return state
+        for old in glob.glob(glob.escape(self._root()) + "*"):
+            cleanPath(old)
+        seed = options["--random_seed"]
+        state = {"identity": identity, "seed": int(time.time()) if seed < 0 else seed}
+        with open(path, "w") as file:
+            json.dump(state, file)
+        return state
+
+    def _runProgram(self, arguments):
+        """Run the program; its own error message becomes the protocol's."""
+        try:
+            self.runJob(shlex.quote(Plugin.getProgram()), shlex.join([self._program, *arguments]),
+                        numberOfMpi=1)
+        except CalledProcessError as error:
+            raise RuntimeError(self._programError() or f"{self._program} failed: {error}") from error
+
+    def _programError(self):
+        """The last error line the program wrote, or None."""
+        with open(self.getStderrLog()) as log:
+            lines = [line.strip() for line in log if line.startswith(f"{self._program}: error:")]
+        return lines[-1] if lines else None
+
+    def _signature(self):
+        """Changes when an input is another set, or the same one written again."""
+        files = [pointer.get().getFileName() for pointer in self._inputs()]
+        return [[path, os.path.getmtime(path)] for path in files]
+
+    # ---- files
+
+    def _root(self):
+        """Prefix of all the program's files."""
+        return self._getExtraPath(f"{self._prefix}_")
+
+    def getRun(self):
+        """The :class:`~mlalign.programs.results.Run` of the program's files, there or still to come."""
+        return Run(self._root())
+
+    def _lastCheckpoint(self):
+        """Number of the last iteration that the program can go on from, or None."""
+        found = [int(path.parent.name[len("iter"):])
+                 for path in Path(self._root() + "extra").glob("iter*/iter_checkpoint.npz")]
+        return max(found, default=None)
+
+
+def command_line(options):
+    """The arguments for {option: value}: True is a flag, None and False are left out."""
+    arguments = []
+    for option, value in options.items():
+        if value is None or value is False:
+            continue
+        arguments.append(option)
+        if value is not True:
+            arguments.append(f"{value:.10g}" if isinstance(value, float) else str(value))
+    return arguments
+
+
+def digest(*parts):
+    """A short text that differs when any part (of what JSON can hold) differs."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,55 @@
+"""What can be found wrong, or doubtful, with the input before a run; shared by the protocols' forms."""
+from pwem.objects import Class2D
+
+from mlalign.convert import background
+from mlalign.programs.errors import UserError
+from mlalign.programs.formats.images import open_stack
+
+FEW_PARTICLES = 50      # per class
+
+
+def image_errors(images):
+    """Errors of a set of images (or classes): an unreadable first file, a box that is not square."""
+    x, y = images.getDimensions()[:2]
+    errors = [] if x == y else [f"The images of {images} have {x} x {y} pixels, expected a square box."]
+    try:
+        open_stack(first_image(images).getFileName())
+    except UserError as error:
+        errors.append(f"The images of {images} cannot be read: {error}.")
+    return errors
+
+
+def first_image(images):
+    """The first image of a set, or the first class's representative."""
+    first = images.getFirstItem()
+    return first.getRepresentative() if isinstance(first, Class2D) else first
+
+
+def match_errors(particles, references):
+    """Errors when references have not the particles' box and pixel size."""
+    errors = []
+    box, size = particles.getXDim(), references.getDimensions()[0]
+    if size != box:
+        errors.append(f"The class images have {size} px and the particles {box} px, expected the same box.")
+    ours, theirs = particles.getSamplingRate(), references.getSamplingRate()
+    if abs(theirs - ours) > 0.01 * ours:
+        errors.append(f"The class images have {theirs:g} Å/px and the particles {ours:g} Å/px, expected the "
+                      "same pixel size.")
+    return errors
+
+
+def few_particles(particles, classes):
+    """A warning when the classes will be small."""
+    if particles >= FEW_PARTICLES * classes:
+        return []
+    return [f"{particles} particles make {particles // classes} per class on average, less than "
+            f"{FEW_PARTICLES}: the averages may stay noisy."]
+
+
+def not_normalised(particles):
+    """A warning when the background of some particles is far from mean 0 and standard deviation 1."""
+    mean, deviation = background(particles)
+    if abs(mean) <= 0.3 * deviation and 0.5 < deviation < 2:
+        return []
+    return [f"The particles seem not to be normalised: around them the mean is {mean:.2g} and the standard "
+            f"deviation {deviation:.2g}, expected about 0 and 1.  Normalise them first."]

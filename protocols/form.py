@@ -1,0 +1,45 @@
+"""A form whose help texts stand together in a manual, where they can be read and kept consistent."""
+from pyworkflow.protocol.constants import LEVEL_ADVANCED, LEVEL_NORMAL
+
+
+class FormWriter:
+    """Adds sections, groups and parameters to a Scipion form.
+
+    manual: text in which every parameter's name begins a line, and its help follows, indented; an empty line
+    parts paragraphs.
+    """
+
+    def __init__(self, form, manual):
+        self.form = self.container = form
+        self.help = read_manual(manual)
+
+    def section(self, label):
+        self.form.addSection(label=label)
+        self.container = self.form
+
+    def group(self, label, advanced=False):
+        """What is added next goes into this group, until the next group or section."""
+        self.container = self.form.addGroup(label, expertLevel=_level(advanced))
+
+    def add(self, name, kind, label, default=None, advanced=False, **details):
+        """Add a parameter of class ``kind``; ``details``: its other arguments (condition, validators, …)."""
+        self.container.addParam(name, kind, label=label, default=default, help=self.help[name],
+                                expertLevel=_level(advanced), **details)
+
+
+def read_manual(manual):
+    """{name: help} of a manual, see :class:`FormWriter`."""
+    texts, name = {}, None
+    for line in manual.splitlines():
+        if line and not line.startswith(" "):
+            name, texts[line] = line, ""
+        elif line:
+            glue = " " if texts[name] and not texts[name].endswith("\n") else ""
+            texts[name] += glue + line.strip()
+        else:
+            texts[name] += "\n\n"
+    return texts
+
+
+def _level(advanced):
+    return LEVEL_ADVANCED if advanced else LEVEL_NORMAL

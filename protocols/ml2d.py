@@ -1,0 +1,207 @@
+"""The protocol ML2D."""
+import os
+from enum import Enum
+
+from pwem.objects import SetOfAverages, SetOfClasses2D
+from pwem.protocols import ProtClassify2D
+from pyworkflow.constants import NEW
+
+from mlalign import __version__
+from mlalign.convert import fill_averages, fill_classes2d, write_images
+
+from .base import ProgramProtocol
+from .checks import few_particles, image_errors, match_errors, not_normalised
+from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
+from .summary import final_lines, progress_lines
+
+
+class ML2DOutputs(Enum):
+    outputClasses = SetOfClasses2D
+    outputAverages = SetOfAverages
+
+
+class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
+    """Aligns and classifies particles in 2D by maximum likelihood.
+
+    It answers which views are in a set of particles, without being told what to look for. Every particle
+    is compared with every class average at all in-plane rotations, shifts and, if wanted, mirrored, and
+    contributes to each average with the probability that it belongs there in that pose. Nothing is
+    decided too early, which is what noisy images need. The noise, the spread of the origins and the
+    sizes of the classes are estimated as well.
+
+    *Input.* Normalised, roughly centred particles. Boxes of about 64 pixels are enough to tell views
+    apart.
+
+    *Output.* _outputClasses_: the classes with their averages; each particle carries its alignment, the
+    probability of its best pose (_mlalignPMax_) and of its class (_mlalignClassProbability_), and its
+    log-likelihood. _outputAverages_: the averages by themselves.
+
+    *How to begin.* Choose the number of classes so that each can have some hundred particles, leave the
+    rest as it is, and let it converge. While it runs, the summary and _Analyze results_ show how far it
+    is. Good classes have clear features and are found again with another random seed.
+
+    *Stopped or killed?* Execute it again with the run mode _Continue_: it goes on from its last
+    iteration. After a change of the maximum number of iterations it goes on as well; after a change of
+    anything that matters for the result it starts anew.
+    """
+
+    _label = "ML2D"
+    _devStatus = NEW
+    _possibleOutputs = ML2DOutputs
+    _program = "ml_align2d"
+    _prefix = "ml2d"
+
+    def _defineParams(self, form):
+        define_form(form)
+
+    # ---- the command line
+
+    def _inputs(self):
+        pointers = [self.inputParticles]
+        if not self.doGenerateReferences:
+            pointers.append(self.inputReferences)
+        return pointers
+
+    def _options(self):
+        generate, fast, student = (p.get() for p in (self.doGenerateReferences, self.doFast, self.doStudent))
+        return {
+            "-i": self._particlesFile(),
+            "--nref": (self.numberOfClasses if generate else self.splitReferences).get(),
+            "--ref": None if generate else self._referencesFile(),
+            "--restarts": self.restarts.get() if generate else None,
+            "--oroot": self._root(),
+            "--sampling_rate": self.inputParticles.get().getSamplingRate(),
+            "--write_probs": self.writeProbs.get(),
+            "--mirror": self.doMirror.get(),
+            "--fast": fast,
+            "-C": self.significance.get() if fast else None,
+            "--zero_offsets": fast and self.zeroOffsets.get(),
+            "--psi_step": self.psiStep.get(),
+            "--max_shift": _unless_negative(self.maxShift.get()),
+            "--save_memB": self.maxShift.get() < 0 and self.narrowShifts.get(),
+            "--maxres": self._digitalLimit(),
+            "--radius": _unless_negative(self.radius.get()),
+            "--noise": self.stdNoise.get(),
+            "--fix_sigma_noise": self.fixNoise.get(),
+            "--offset": self.stdOffset.get(),
+            "--fix_sigma_offset": self.fixOffset.get(),
+            "--frac": self.fractions.get() or None,
+            "--fix_fractions": self.fixFractions.get(),
+            "--student": self.studentDf.get() if student else None,
+            "--no_sigma_trick": student and not self.sigmaTrick.get(),
+            "--norm": self.doNorm.get(),
+            "--iter": self.maxIters.get(),
+            "--eps": self.eps.get(),
+            "--iem": self.iemBlocks.get(),
+            "--min_class": _unless_negative(self.minClassSize.get()),
+            "--random_seed": self.randomSeed.get(),
+            "--thr": self.numberOfThreads.get(),
+            "--memory": self.memory.get(),
+        }
+
+    def _digitalLimit(self):
+        """The highest frequency to use in 1/px, or None when it is to grow by itself."""
+        if self.limitResolution == AUTOMATIC:
+            return None
+        if self.limitResolution == ANGSTROM:
+            return self.inputParticles.get().getSamplingRate() / self.highResLimit.get()
+        return self.maxFrequency.get()
+
+    def _particlesFile(self):
+        return self._getExtraPath("input_particles.xmd")
+
+    def _referencesFile(self):
+        return self._getExtraPath("input_references.xmd")
+
+    # ---- steps
+
+    def convertInputStep(self, signature):
+        write_images(self.inputParticles.get(), self._particlesFile())
+        if not self.doGenerateReferences:
+            write_images(self.inputReferences.get(), self._referencesFile())
+
+    def createOutputStep(self, options, signature):
+        classes = self._createSetOfClasses2D(self.inputParticles)
+        fill_classes2d(classes, self._root())
+        averages = self._createSetOfAverages()
+        fill_averages(averages, classes)
+        for output, items in ((ML2DOutputs.outputClasses, classes), (ML2DOutputs.outputAverages, averages)):
+            self._defineOutputs(**{output.name: items})
+            for pointer in self._inputs():
+                self._defineSourceRelation(pointer, items)
+
+    # ---- what Scipion asks
+
+    def _validate(self):
+        particles, references = self.inputParticles.get(), self.inputReferences.get()
+        if particles is None:
+            return []               # Scipion itself reports it
+        errors = image_errors(particles)
+        if not self.doGenerateReferences:
+            if references is None:
+                return [*errors, "*Class image(s)*: choose images to start from, or generate the classes."]
+            errors += image_errors(references) + match_errors(particles, references)
+        classes = self._numberOfClasses()
+        if classes > particles.getSize():
+            errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
+        return errors + self._rangeErrors(particles.getXDim() // 2, 2 * particles.getSamplingRate())
+
+    def _rangeErrors(self, half_box, finest):
+        errors = []
+        if self.radius != -1 and not 2 <= self.radius.get() <= half_box:
+            errors.append(f"*Particle radius* is {self.radius} px, expected 2 to {half_box} (half the box), "
+                          "or -1 for half the box.")
+        if self.limitResolution == ANGSTROM and self.highResLimit < finest:
+            errors.append(f"*High-resolution limit* is {self.highResLimit} Å, expected at least {finest:g} Å, "
+                          "twice the pixel size.")
+        if self.fractions.get() and not os.path.exists(self.fractions.get()):
+            errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
+        return errors
+
+    def _numberOfClasses(self):
+        if self.doGenerateReferences:
+            return self.numberOfClasses.get()
+        return self.inputReferences.get().getSize() * self.splitReferences.get()
+
+    def _warnings(self):
+        particles = self.inputParticles.get()
+        return [*few_particles(particles.getSize(), self._numberOfClasses()), *not_normalised(particles)]
+
+    def _summary(self):
+        run = self.getRun()
+        if not run.results():
+            return ["No iteration has finished yet."]
+        if self.isFinished():
+            return final_lines(run, self.maxIters.get())
+        return progress_lines(run, self.maxIters.get())
+
+    def _methods(self):
+        particles = self.inputParticles.get()
+        if not self.isFinished() or particles is None:
+            return []
+        start = (f"random subsets of the particles (the most likely of {self.restarts} starts)"
+                 if self.doGenerateReferences else f"the class images {self.getObjectTag('inputReferences')}")
+        mirrored = ", mirrored views included" if self.doMirror else ""
+        sentences = [
+            f"We aligned and classified the {particles.getSize()} particles {self.getObjectTag('inputParticles')} "
+            f"into {self._numberOfClasses()} classes by maximum likelihood [Scheres2005a] with mlalign "
+            f"{__version__}, which computes in-plane rotations with non-uniform Fourier transforms [Barnett2019].",
+            f"The first references were {start}; rotations were sampled every {self.psiStep} degrees{mirrored}."]
+        if self.doFast:
+            sentences.append("The search was restricted to significant poses [Scheres2005b].")
+        if self.doStudent:
+            sentences.append(f"The noise was modelled by a Student-t distribution of {self.studentDf} degrees of "
+                             "freedom [Scheres2009a].")
+        if self.doNorm:
+            sentences.append("Contrast and background of every image were refined [Scheres2009b].")
+        return [" ".join(sentences)]
+
+    def _citations(self):
+        used = {"Scheres2005a": True, "Scheres2005b": self.doFast.get(), "Scheres2009a": self.doStudent.get(),
+                "Scheres2009b": self.doNorm.get(), "Barnett2019": True}
+        return [key for key, cited in used.items() if cited]
+
+
+def _unless_negative(value):
+    """None for the -1 that stands for automatic."""
+    return value if value >= 0 else None

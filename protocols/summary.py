@@ -1,0 +1,66 @@
+"""The lines that tell how a run is doing, or how it ended; one place for all classification protocols."""
+import numpy as np
+
+MANY_CLASSES = 12       # beyond these, classes are counted instead of listed
+
+
+def progress_lines(run, max_iterations):
+    """Lines about a run that goes on, from its newest iteration (a Run with at least one result)."""
+    iteration = run.newest()
+    info = run.info(iteration)
+    number = int(info["iterationNumber"])
+    lines = [f"Iteration *{number}* of at most {max_iterations}.", *_state_lines(run, iteration)]
+    if "changed" in info:
+        lines.append(f"{100 * info['changed']:.1f} % of the particles changed class in the last iteration.")
+    if info.get("seconds", 0) > 0:
+        left = (max_iterations - number) * info["seconds"]
+        lines.append(f"{info['seconds']:.3g} s per iteration, so at most {duration(left)} to go.")
+    return lines
+
+
+def final_lines(run, max_iterations):
+    """Lines about a finished run."""
+    info = run.info()
+    iterations = run.iterations()
+    last = iterations[-1] if iterations else int(info["iterationNumber"])
+    end = f"Stopped after the {max_iterations} iterations allowed" if last >= max_iterations else \
+        f"Converged after {last} iterations"
+    lines = [f"{end}.", *_state_lines(run, None)]
+    best = np.array(run.classes().columns.get("resolution", []), float)
+    best = best[best > 0]
+    if len(best):
+        lines.append(f"Resolution of the averages (FRC): {best.min():.3g} to {best.max():.3g} Å.")
+    if "randomSeed" in info:
+        lines.append(f"Random seed {info['randomSeed']}.")
+    return lines
+
+
+def _state_lines(run, iteration):
+    info = run.info(iteration)
+    pixel_size = run.pixel_size(iteration)
+    lines = [f"Log-likelihood {info['logLikelihood']:.8g}; a particle's best pose holds "
+             f"{100 * info['pMax']:.0f} % of its probability on average."]
+    if info.get("maxres", 0) > 0:
+        finest = f"{pixel_size / info['maxres']:.3g} Å" if pixel_size else f"{1 / info['maxres']:.3g} px"
+        lines.append(f"Resolution used: {finest}.")
+    lines.append(occupancy_line(run.classes(iteration)))
+    return lines
+
+
+def occupancy_line(classes):
+    """How the particles are spread over the classes."""
+    counts = np.sort(classes.numbers("classCount"))[::-1]
+    shares = 100 * counts / max(counts.sum(), 1)
+    empty = np.count_nonzero(counts == 0)
+    if len(counts) <= MANY_CLASSES:
+        text = "Classes: " + ", ".join(f"{share:.0f} %" for share in shares)
+    else:
+        text = f"{len(counts)} classes: the largest holds {shares[0]:.1f} %, the smallest {shares[-1]:.1f} %"
+    return text + (f"; {empty} empty." if empty else ".")
+
+
+def duration(seconds):
+    """A time in words, coarse on purpose."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
