@@ -153,7 +153,7 @@ def test_phantoms_differ_from_each_other_and_from_their_mirror_images():
 def test_projections_are_line_integrals():
     # Gaussian balls in a box that is not cubic: their projections are Gaussian spots, whose places are known.
     shape, voxel, pixel = (40, 48, 44), 2.0, 3.0
-    balls = np.array([[6.0, -4, 5], [-7.0, 2, -3], [0.0, 9, 1]])                    # (x, y, z) from the origin
+    balls = np.array([[6.0, -4, 5], [-7.0, 2, -3], [0.0, 9, 1]])      # (x, y, z) from the origin
     # The views turn about the centre of mass.
     balls -= HEIGHTS @ balls / HEIGHTS.sum()
     z, y, x = np.meshgrid(*(np.arange(n) - n // 2 for n in shape), indexing="ij")
