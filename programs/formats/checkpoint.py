@@ -12,10 +12,10 @@ _META = "meta.json"
 
 
 def save_checkpoint(path, arrays, meta):
-    """Write arrays (dict of name -> ndarray; type and shape are kept) and meta (dict of what JSON can hold).
+    """Write arrays (dict of name -> ndarray, types and shapes kept) and meta (dict of what JSON can hold).
 
-    The file is an uncompressed ``.npz`` without pickles, so ``numpy.load`` opens it too.  NumPy scalars in ``meta``
-    come back as Python numbers, tuples as lists.
+    The file is an uncompressed ``.npz`` without pickles, so ``numpy.load`` opens it too.  NumPy scalars in
+    ``meta`` come back as Python numbers, tuples as lists.
     """
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         archive.writestr(_META, json.dumps({"format": FORMAT, "meta": meta}, default=_plain))
@@ -25,16 +25,18 @@ def save_checkpoint(path, arrays, meta):
 
 
 def load_checkpoint(path):
-    """Read a checkpoint back: (arrays, meta).  :class:`UserError` when it is missing, damaged or of another format.
+    """Read a checkpoint back: (arrays, meta).
 
-    Every part carries a checksum (CRC-32), which is verified.
+    Every part carries a checksum (CRC-32).  Raises :class:`UserError` when the file is missing, damaged or of
+    another format.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             head = json.loads(archive.read(_META))
             if head["format"] != FORMAT:
-                raise UserError(f"{path}: checkpoint of format {head['format']}, this program reads format {FORMAT}")
-            arrays = {name[:-len(".npy")]: _read_array(archive, name) for name in archive.namelist() if name != _META}
+                raise UserError(f"{path}: checkpoint of format {head['format']}, this program reads {FORMAT}")
+            arrays = {name.removesuffix(".npy"): _read_array(archive, name)
+                      for name in archive.namelist() if name != _META}
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror}") from error
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:

@@ -1,44 +1,48 @@
 """Open any set of images: metadata whose rows point into stacks, or a stack of any supported kind."""
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
-from .metadata import read_metadata
-from .star import MetaData
+from .metadata import image_table, read_list, read_metadata
 
-_METADATA = (".star", ".xmd", ".lst")
+_METADATA = (".star", ".xmd")
+_LIST = (".lst",)
 _MRC = (".mrc", ".mrcs", ".st", ".map", ".rec", ".ali")
 _SPIDER = (".stk", ".spi", ".xmp")
 _HDF = (".hdf", ".h5", ".hdf5")
+_LOCATION = re.compile(r"(\d+)@(.+)", re.DOTALL)
 _OPEN_STACKS = 200      # file descriptors are few: many systems allow 1024
 
 
 def open_images(path):
-    """Open metadata (``.star``, ``.xmd``, EMAN's ``.lst``) or a stack (MRC, SPIDER, EMAN HDF): :class:`ImageSource`.
+    """Open metadata (``.star``, ``.xmd``, EMAN's ``.lst``) or a stack (MRC, SPIDER, HDF): :class:`ImageSource`.
 
     ``block@file.star`` names the block to read, ``3@stack.mrcs`` one image of a stack.
-    Raises :class:`UserError` for whatever is wrong with the files; every stack's header is checked here.
+    Raises :class:`UserError` for whatever is wrong with the files; the header of every stack is checked here.
     """
-    block, name = _split_location(str(path))
-    kind = Path(_plain(name)).suffix.lower()
-    if kind == ".lst":
-        table = _read_lst(name)
-    elif kind in _METADATA:
-        table = read_metadata(name, block)
-    else:
-        stack = open_stack(_plain(name))
-        numbers = [block] if block else _image_numbers(stack)
-        table = MetaData({"image": _objects(f"{int(number):06d}@{name}" for number in numbers),
-                          "itemId": np.arange(1, len(numbers) + 1)}, name)
-    return ImageSource(table)
+    block, at, name = str(path).rpartition("@")
+    kind = _kind(name)
+    if kind in _METADATA:
+        return ImageSource(read_metadata(name, block if at else None), Path(name).parent)
+    if kind in _LIST:
+        return ImageSource(read_list(name), Path(name).parent)
+    number, name = split_location(str(path))
+    numbers = open_stack(name).numbers if number is None else [number]
+    return ImageSource(image_table([f"{number:06d}@{name}" for number in numbers], name))
 
 
 def open_stack(path):
-    """Open one stack by its extension: an object with ``shape`` (count, ny, nx), ``pixel_size`` and ``read(indices)``."""
-    kind = Path(path).suffix.lower()
+    """Open one stack by its extension.
+
+    Returns an object with ``shape`` (count, ny, nx), ``pixel_size`` (Å/px or None), ``numbers`` (1-based, of the
+    images that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, ny, nx).
+    """
+    kind, path = _kind(path), _without_suffix(path)
+    # imported here: programs start quickly, and few need every kind
     if kind in _MRC:
         from .mrc import open_mrc
         return open_mrc(path)
@@ -48,101 +52,102 @@ def open_stack(path):
     if kind in _HDF:
         from .hdf import HdfStack
         return HdfStack(path)
-    raise UserError(f"{path}: unknown kind of file, expected one of {' '.join(_METADATA + _MRC + _SPIDER + _HDF)}")
+    raise UserError(f"{path}: unknown kind of file, expected one of "
+                    + " ".join(_METADATA + _LIST + _MRC + _SPIDER + _HDF))
 
 
 class ImageSource:
     """The images that a table's enabled rows point to.
 
-    count      : number of images           size : side of the square box, px
-    pixel_size : Å/px, or None if unknown   metadata : :class:`MetaData` of these images; ``image`` holds locations
-                                            ``000012@stack.mrcs`` that are valid from the current folder
-    rows       : (count,) their 1-based rows in the input, for messages
+    table : :class:`MetaData` with column ``image``
+    folder : where the images' paths start; where a file is not found there, from the current folder
+
+    count : number of images
+    size : side of the square images, px
+    pixel_size : Å/px, or None if unknown
+    metadata : the enabled rows, always with ``itemId`` and ``image``: a location such as
+        ``000012@stack.mrcs`` that holds from the current folder
+    rows : (count,) their 1-based rows in the input, for messages
     """
 
-    def __init__(self, table):
+    def __init__(self, table, folder=""):
         enabled = table["enabled"] == 1 if "enabled" in table else np.ones(len(table), bool)
         if not enabled.any():
-            raise UserError(f"{table.path}: no row is enabled (_enabled is 1 in none of {len(table)} rows)")
+            raise UserError(f"{table.path}: none of {len(table)} rows is enabled (_enabled 1)")
         self.rows = np.flatnonzero(enabled) + 1
         self.metadata = table.take(enabled)
         self.count = len(self.rows)
         self._stack = lru_cache(_OPEN_STACKS)(open_stack)
-        self._locate()
+        self._locate(folder)
         self._check_stacks()
         self.pixel_size = self._find_pixel_size()
 
     def read(self, rows):
-        """float32 (B, size, size): the images of the given rows, a slice or 0-based indices, in that order."""
+        """float32 (B, size, size): the images of the given rows (slice or 0-based indices), in that order."""
         stacks, indices = self._stack_of[rows], self._index[rows]
+        if len(stacks) and (stacks == stacks[0]).all():
+            return self._stack(self._paths[stacks[0]]).read(_as_slice(indices))
         images = np.empty((len(stacks), self.size, self.size), np.float32)
         for stack in np.unique(stacks):
             here = np.flatnonzero(stacks == stack)
-            images[here] = self._stack(self._paths[stack]).read(_as_slice(indices[here]))
+            images[_as_slice(here)] = self._stack(self._paths[stack]).read(_as_slice(indices[here]))
         return images
 
     def names(self, rows):
-        """For messages: ``row 3 (000012@stack.mrcs)`` of the given rows (slice or 0-based indices)."""
+        """What messages call the given rows' images: a list of ``row 3 (000012@stack.mrcs)``."""
         return [f"row {row} ({image})" for row, image in zip(self.rows[rows], self.metadata["image"][rows])]
 
-    def _locate(self):
-        """From the image column: which stack, and which 0-based image in it; -1 where the file alone is named."""
-        folder = Path(self.metadata.path).parent
-        known = {}                  # stack as written -> its number
-        self._paths, self._stack_of = [], np.empty(self.count, np.int32)
-        self._index = np.empty(self.count, np.int64)
-        images = self.metadata["image"]
-        for i, image in enumerate(images):
-            number, written = _split_location(image)
-            if written not in known:
-                known[written] = len(self._paths)
+    def _locate(self, folder):
+        """From column ``image``: the stack of every row, and its 0-based image there (-1: none is named)."""
+        stacks = {}             # path as written -> its place in _paths
+        numbers = np.empty(self.count, np.int64)
+        self._stack_of, self._paths = np.empty(self.count, np.int32), []
+        for i, image in enumerate(self.metadata["image"]):
+            number, written = split_location(image)
+            if written not in stacks:
+                stacks[written] = len(self._paths)
                 self._paths.append(self._find(folder, written, i))
-            self._stack_of[i] = known[written]
-            try:
-                self._index[i] = int(number) - 1 if number else -1
-            except ValueError:
-                raise UserError(f"{self.metadata.path}: row {self.rows[i]}: {image!r} is not a location, "
-                                "expected number@stack") from None
-        # what was found beside the metadata must also be found by those who read our output elsewhere
-        moved = [written != path for written, path in zip(known, self._paths)]
-        if any(moved):
-            self.metadata.columns["image"] = _objects(
-                f"{index + 1:06d}@{self._paths[stack]}" if index >= 0 else self._paths[stack]
-                for index, stack in zip(self._index, self._stack_of))
+            self._stack_of[i] = stacks[written]
+            numbers[i] = 0 if number is None else number
+        self._index = numbers - 1
+        if list(stacks) != self._paths:
+            # whoever reads our output elsewhere must find what was found beside this metadata
+            self.metadata.columns["image"] = np.array(
+                [f"{number:06d}@{self._paths[stack]}" if number else self._paths[stack]
+                 for number, stack in zip(numbers.tolist(), self._stack_of)], dtype=object)
 
     def _find(self, folder, written, i):
-        plain = _plain(written)
-        for path in (os.path.join(folder, plain), plain):
-            if os.path.isfile(path):
-                return os.path.normpath(path) if path != plain else path
-        tried = " and ".join(dict.fromkeys(str(Path(place, plain)) for place in (folder.absolute(), Path.cwd())))
-        raise UserError(f"{self.metadata.path}: row {self.rows[i]}: no file {plain}; looked for {tried}")
+        """The path from the current folder of a file named in row i."""
+        for path in (os.path.normpath(os.path.join(folder, written)), written):
+            if os.path.isfile(_without_suffix(path)):
+                return path
+        places = dict.fromkeys([os.path.abspath(folder), os.getcwd()])
+        raise UserError(f"{self.metadata.path}: row {self.rows[i]}: no file {written}, looked for it from "
+                        + " and ".join(places))
 
     def _check_stacks(self):
-        self.size, first = None, None
-        counts = np.empty(len(self._paths), np.int64)
-        for number, path in enumerate(self._paths):
-            count, ny, nx = self._stack(path).shape
+        counts, self.size = np.empty(len(self._paths), np.int64), None
+        for i, path in enumerate(self._paths):
+            counts[i], ny, nx = self._stack(path).shape
             if ny != nx:
                 raise UserError(f"{path}: images of {nx} x {ny} pixels, expected square ones")
-            if self.size not in (None, nx):
-                raise UserError(f"{path}: images of {nx} x {nx} pixels, but {first} has {self.size} x {self.size}")
-            if self.size is None:
-                self.size, first = nx, path
-            counts[number] = count
-        self._index[(self._index == -1) & (counts[self._stack_of] == 1)] = 0
-        bad = np.flatnonzero((self._index < 0) | (self._index >= counts[self._stack_of]))
+            self.size = self.size or nx
+            if nx != self.size:
+                raise UserError(f"{path}: images of {nx} x {ny} pixels, expected {self.size} x {self.size} "
+                                f"as in {self._paths[0]}")
+        counts = counts[self._stack_of]
+        self._index[(self._index == -1) & (counts == 1)] = 0
+        bad = np.flatnonzero((self._index < 0) | (self._index >= counts))
         if len(bad):
-            row, image = self.rows[bad[0]], self.metadata["image"][bad[0]]
-            count = counts[self._stack_of[bad[0]]]
-            raise UserError(f"{self.metadata.path}: row {row}: {image}: the stack has {count} images, "
-                            f"expected number@stack with a number from 1 to {count}")
+            i = bad[0]
+            raise UserError(f"{self.metadata.path}: {self.names([i])[0]}: the stack has {counts[i]} images, "
+                            f"expected number@stack with a number from 1 to {counts[i]}")
 
     def _find_pixel_size(self):
         if "samplingRate" not in self.metadata:
             return self._stack(self._paths[0]).pixel_size
         sizes = self.metadata.numbers("samplingRate")
-        if sizes.max() - sizes.min() > 1e-3 * abs(sizes).max():
+        if np.ptp(sizes) > 1e-3 * abs(sizes).max():
             raise UserError(f"{self.metadata.path}: pixel sizes from {sizes.min():g} to {sizes.max():g} Å, "
                             "expected one for all images")
         return float(sizes[0]) if sizes[0] > 0 else None
@@ -151,56 +156,34 @@ class ImageSource:
 def check_pixels(images, names):
     """Raise :class:`UserError` for the first of the images (B, n, n) that holds NaN or Inf, or is constant.
 
-    names : what to call each in the message, see :meth:`ImageSource.names`.
+    names : what to call each in the message, see :meth:`ImageSource.names`
     """
     lowest, highest = images.min(axis=(1, 2)), images.max(axis=(1, 2))
-    for fault, bad in (("holds NaN or Inf", ~np.isfinite(lowest) | ~np.isfinite(highest)),
-                       ("is constant", lowest == highest)):
-        if bad.any():
-            raise UserError(f"{names[np.flatnonzero(bad)[0]]}: the image {fault}")
+    infinite = ~(np.isfinite(lowest) & np.isfinite(highest))
+    bad = np.flatnonzero(infinite | (lowest == highest))
+    if len(bad):
+        i = bad[0]
+        fault = "holds NaN or Inf" if infinite[i] else f"is constant (every pixel is {lowest[i]:g})"
+        raise UserError(f"{names[i]}: the image {fault}, expected an image with signal")
 
 
-def _read_lst(path):
-    """EMAN's list of images: lines ``index file [comment]``, counted from 0."""
-    images = []
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            for number, line in enumerate(file, 1):
-                words = line.split(maxsplit=2)
-                if not words or words[0].startswith("#"):
-                    continue
-                if len(words) < 2 or not words[0].isdigit():
-                    raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected: index file")
-                images.append(f"{int(words[0]) + 1:06d}@{words[1]}")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    if not images:
-        raise UserError(f"{path}: lists no images")
-    return MetaData({"image": _objects(images), "itemId": np.arange(1, len(images) + 1)}, path)
+def split_location(text):
+    """``000012@stack.mrcs`` -> (12, "stack.mrcs"); (None, text) when no number is given."""
+    match = _LOCATION.fullmatch(text)
+    return (int(match[1]), match[2]) if match else (None, text)
 
 
-def _split_location(text):
-    """``000012@stack.mrcs`` -> ("000012", "stack.mrcs"); without @ the first is None."""
-    number, at, path = text.partition("@")
-    return (number, path) if at else (None, text)
-
-
-def _plain(path):
+def _without_suffix(path):
     """A path without the suffix that says how to read it: ``stack.mrc:mrcs`` -> ``stack.mrc``."""
-    name, colon, suffix = path.rpartition(":")
-    return name if colon and "/" not in suffix and "." in os.path.basename(name) else path
+    return re.sub(r"(?<=\w):\w+$", "", path)
 
 
-def _image_numbers(stack):
-    return range(1, stack.shape[0] + 1)
+def _kind(path):
+    return Path(_without_suffix(path)).suffix.lower()
 
 
 def _as_slice(indices):
-    """Consecutive indices as a slice, which a memory map reads in one piece."""
+    """Consecutive indices as a slice, which reads and writes in one piece."""
     if len(indices) and (np.diff(indices) == 1).all():
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices
-
-
-def _objects(words):
-    return np.array(list(words), dtype=object)

@@ -1,7 +1,7 @@
 """One vocabulary for metadata columns: Xmipp's labels, without the leading underscore.
 
-Units: angles and phase shifts in degrees, shifts in pixels, defocus in Å, voltage in kV, spherical aberration in
-mm, ``samplingRate`` in Å/px.
+Units: angles and phase shifts in degrees, shifts in pixels, defocus in Å, voltage in kV, spherical aberration
+in mm, ``samplingRate`` in Å/px.
 """
 
 # RELION label -> ours, where only the name differs
@@ -24,6 +24,10 @@ RELION = {
 # what Xmipp itself calls differently in some of its versions
 XMIPP_ALIASES = {"ctfVPPphaseshift": "ctfPhaseShift"}
 
+# where versions of RELION keep the pixel size, besides rlnImagePixelSize
+PIXEL_SIZE = frozenset({"rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"})
+
+# what a column holds, whatever its first rows look like
 TEXT = frozenset({
     "image", "micrograph", "ctfModel", "mask",
     "rlnImageName", "rlnMicrographName", "rlnOpticsGroupName", "rlnReferenceImage", "rlnTomoName",
@@ -36,5 +40,4 @@ NUMBERS = WHOLE | frozenset({
     "ctfDefocusU", "ctfDefocusV", "ctfDefocusAngle", "ctfPhaseShift", "ctfVPPphaseshift", "ctfVoltage",
     "ctfSphericalAberration", "ctfQ0", "samplingRate",
     "rlnAnglePsi", "rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst",
-    "rlnMagnification", "rlnDetectorPixelSize", "rlnPixelSize",
-}) | (RELION.keys() - TEXT)
+}) | PIXEL_SIZE | (RELION.keys() - TEXT)

@@ -1,9 +1,9 @@
-"""Particle metadata: finds the table of images in a STAR file and brings it to one vocabulary (see labels.py)."""
+"""Particle metadata: the table of images in a STAR file or EMAN list, in one vocabulary (see ``labels``)."""
 import numpy as np
 
 from ..errors import UserError
-from .labels import RELION, WHOLE, XMIPP_ALIASES
-from .star import MetaData, read_star
+from .labels import PIXEL_SIZE, RELION, WHOLE, XMIPP_ALIASES
+from .star import MetaData, missing_block, read_star
 
 _IMAGE_LABELS = ("image", "rlnImageName")
 
@@ -11,52 +11,68 @@ _IMAGE_LABELS = ("image", "rlnImageName")
 def read_metadata(path, block=None):
     """Read the table of images from Xmipp or RELION (3.0, 3.1 and later) metadata: :class:`MetaData`.
 
-    block : name of the block; default: ``particles`` if there is one with images, else the first one with images.
+    block : name of the block; default: ``particles`` if it has images, else the first block that has
 
-    Columns carry Xmipp's labels.  RELION's optics table is joined in, its pose becomes ``anglePsi``, ``shiftX`` and
-    ``shiftY`` in the convention of ``geometry.py``; labels without a counterpart stay.  ``itemId`` is always there: the
-    input's, else 1, 2, …  Raises :class:`UserError` when there is no image column or no row.
+    Columns carry Xmipp's labels.  RELION's optics table is joined in, and its pose becomes ``anglePsi``,
+    ``shiftX`` and ``shiftY`` in the convention of ``geometry``; labels without a counterpart stay.
+    ``itemId`` is always there: the input's, else 1, 2, …
+    Raises :class:`UserError` when there is no image column or no row.
     """
     tables = read_star(path)
-    table = _image_table(path, tables, block)
+    name = _image_block(path, tables, block)
+    table = tables[name]
     if not len(table):
-        raise UserError(f"{path}: block data_{_name_of(tables, table)} has no rows")
+        raise UserError(f"{path}: block data_{name} has no rows")
     if any(label.startswith("rln") for label in table.columns):
         columns = _from_relion(table, tables.get("optics"))
     else:
         columns = {XMIPP_ALIASES.get(label, label): values for label, values in table.columns.items()}
     for label in WHOLE & columns.keys():
         columns[label] = _whole(path, label, columns[label])
-    columns.setdefault("itemId", np.arange(1, len(table) + 1))
-    return MetaData(columns, path)
+    return MetaData({"itemId": np.arange(1, len(table) + 1), **columns}, path)
 
 
-def _image_table(path, tables, name):
-    if name is not None:
-        if name not in tables:
-            raise UserError(f"{path}: no block data_{name}; there are "
-                            + ", ".join("data_" + other for other in tables))
-        found = [tables[name]]
-    else:
-        found = [tables[key] for key in ("particles", *tables) if key in tables]
-    for table in found:
-        if any(label in table for label in _IMAGE_LABELS):
-            return table
-    there = "; ".join(f"data_{_name_of(tables, table)}: " + (", ".join("_" + label for label in table.columns) or "empty")
-                      for table in dict.fromkeys(found))
+def read_list(path):
+    """Read EMAN's list of images, lines ``index file [comment]`` with indices from 0: :class:`MetaData`."""
+    images = []
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            for number, line in enumerate(file, 1):
+                words = line.split(maxsplit=2)
+                if not words or words[0].startswith("#"):
+                    continue
+                if len(words) < 2 or not words[0].isdecimal():
+                    raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected: index file")
+                images.append(f"{int(words[0]) + 1:06d}@{words[1]}")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    if not images:
+        raise UserError(f"{path}: lists no images")
+    return image_table(images, path)
+
+
+def image_table(images, path):
+    """:class:`MetaData` of images given by their locations alone."""
+    return MetaData({"itemId": np.arange(1, len(images) + 1), "image": np.array(images, dtype=object)}, path)
+
+
+def _image_block(path, tables, name):
+    if name is not None and name not in tables:
+        raise missing_block(path, name, tables)
+    candidates = [name] if name is not None else [key for key in ("particles", *tables) if key in tables]
+    for candidate in candidates:
+        if any(label in tables[candidate] for label in _IMAGE_LABELS):
+            return candidate
+    there = "; ".join(f"data_{key}: {', '.join('_' + label for label in tables[key].columns) or 'empty'}"
+                      for key in dict.fromkeys(candidates))
     raise UserError(f"{path}: no image column, expected _image or _rlnImageName; found {there}")
 
 
-def _name_of(tables, table):
-    return next(name for name, other in tables.items() if other is table)
-
-
 def _whole(path, label, values):
-    whole = values.astype(np.int64)
-    bad = np.flatnonzero(whole != values)
+    bad = np.flatnonzero(values != np.rint(values))         # NaN, too
     if len(bad):
         raise UserError(f"{path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a whole number")
-    return whole
+    return values.astype(np.int64)
 
 
 def _from_relion(table, optics):
@@ -66,26 +82,28 @@ def _from_relion(table, optics):
     pixel_size = _pixel_size(raw)
     if pixel_size is not None:
         raw["rlnImagePixelSize"] = pixel_size
-    pose = _pose(table, raw, pixel_size)
-    columns = {RELION.get(label, label): values for label, values in raw.items()}
-    return {**columns, **pose}
+    pose = _take_pose(table.path, raw, pixel_size)
+    return {**{RELION.get(label, label): values for label, values in raw.items()}, **pose}
 
 
 def _optics_of_rows(table, optics):
-    """The optics table's columns, one value per row of the particle table."""
-    groups = optics["rlnOpticsGroup"]
+    """What the optics table says of every particle: known labels only, one value per particle."""
+    if not len(optics):
+        raise UserError(f"{table.path}: block data_optics has no rows")
     if "rlnOpticsGroup" in table:
+        groups, wanted = optics["rlnOpticsGroup"], table["rlnOpticsGroup"]
         order = np.argsort(groups)
-        wanted = table["rlnOpticsGroup"]
         place = order[np.searchsorted(groups, wanted, sorter=order).clip(max=len(groups) - 1)]
         lost = np.flatnonzero(groups[place] != wanted)
         if len(lost):
-            raise UserError(f"{table.path}: row {lost[0] + 1}: optics group {wanted[lost[0]]} is not in block data_optics")
-    elif len(groups) == 1:
+            raise UserError(f"{table.path}: row {lost[0] + 1}: optics group {wanted[lost[0]]} "
+                            "is not in block data_optics")
+    elif len(optics) == 1:
         place = np.zeros(len(table), int)
     else:
-        raise UserError(f"{table.path}: no column _rlnOpticsGroup, and block data_optics has {len(groups)} groups")
-    return {label: values[place] for label, values in optics.columns.items()}
+        raise UserError(f"{table.path}: no column _rlnOpticsGroup, and data_optics has {len(optics)} groups")
+    known = RELION.keys() | PIXEL_SIZE
+    return {label: values[place] for label, values in optics.columns.items() if label in known}
 
 
 def _pixel_size(raw):
@@ -98,17 +116,17 @@ def _pixel_size(raw):
     return None
 
 
-def _pose(table, raw, pixel_size):
-    """RELION shifts by the origin, then turns by psi: r_ref = R(psi) (r + origin).  Takes its labels out of ``raw``."""
+def _take_pose(path, raw, pixel_size):
+    """Our pose from RELION's, which shifts by the origin and then turns: r_ref = R(psi) (r + origin)."""
     psi = raw.pop("rlnAnglePsi", None)
     x, y = raw.pop("rlnOriginX", None), raw.pop("rlnOriginY", None)
     if "rlnOriginXAngst" in raw or "rlnOriginYAngst" in raw:
         if pixel_size is None:
-            raise UserError(f"{table.path}: _rlnOriginXAngst is in Å, and there is no _rlnImagePixelSize to convert it")
+            raise UserError(f"{path}: _rlnOriginXAngst is in Å, expected _rlnImagePixelSize, too")
         x, y = (raw.pop(label, 0) / pixel_size for label in ("rlnOriginXAngst", "rlnOriginYAngst"))
     if psi is None and x is None and y is None:
         return {}
-    zero = np.zeros(len(table))
-    psi, x, y = (zero if values is None else values + zero for values in (psi, x, y))
+    psi, x, y = (np.float64(0) if values is None else values for values in (psi, x, y))
     cos, sin = np.cos(np.radians(psi)), np.sin(np.radians(psi))
-    return {"anglePsi": -psi, "shiftX": cos * x - sin * y, "shiftY": sin * x + cos * y}
+    pose = np.broadcast_arrays(0 - psi, cos * x - sin * y, sin * x + cos * y)
+    return {label: values.copy() for label, values in zip(("anglePsi", "shiftX", "shiftY"), pose)}

@@ -2,9 +2,9 @@
 import os
 from contextlib import contextmanager
 
-import mrcfile
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.mrcfile import MrcFile
 from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
 
 from ..errors import UserError
@@ -17,8 +17,8 @@ HEADER_BYTES = 1024
 def open_mrc(path):
     """Open an MRC image, stack or volume as a :class:`MappedStack` of its sections.
 
-    Modes 0, 1, 2, 6 and 12, either byte order.  Raises :class:`UserError` for anything else and for a file that is
-    shorter than its header says.
+    Modes 0, 1, 2, 6 and 12, either byte order.  Raises :class:`UserError` for anything else and for a file
+    that is shorter than its header says.
     """
     header, dtype = _header(path)
     shape = (int(header.nz), int(header.ny), int(header.nx))
@@ -28,10 +28,9 @@ def open_mrc(path):
                         f"and an extended header of {header.nsymbt} bytes")
     expected, found = offset + dtype.itemsize * shape[0] * shape[1] * shape[2], os.path.getsize(path)
     if found < expected:
-        raise UserError(f"{path}: truncated MRC file: {found} bytes, expected {expected} for {_sizes(shape)} pixels "
-                        f"of type {dtype.name}")
-    data = np.memmap(path, dtype, "r", offset, shape)
-    return MappedStack(path, data, _pixel_size(header))
+        raise UserError(f"{path}: truncated MRC file: {found} bytes, expected {expected} "
+                        f"for {_sizes(shape)} pixels of type {dtype.name}")
+    return MappedStack(path, np.memmap(path, dtype, "r", offset, shape), _pixel_size(header))
 
 
 def read_volume(path):
@@ -81,7 +80,7 @@ class _StackWriter:
             self.minimum = min(self.minimum, float(images.min()))
             self.maximum = max(self.maximum, float(images.max()))
             self.sum += float(images.sum(dtype=np.float64))
-            self.sum_of_squares += float(np.vdot(images, images).real)
+            self.sum_of_squares += float(np.square(images, dtype=np.float64).sum())
         self.file.write(images)
 
     def header(self, pixel_size, volume):
@@ -110,7 +109,7 @@ class _StackWriter:
 
 def _header(path):
     try:
-        with mrcfile.open(path, header_only=True) as mrc:
+        with MrcFile(path, header_only=True) as mrc:
             header = mrc.header
         if header.mode in (3, 4):
             raise UserError(f"{path}: holds complex numbers (MRC mode {header.mode}), expected real images")

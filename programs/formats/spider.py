@@ -9,7 +9,7 @@ from .stack import MappedStack
 
 
 def open_spider(path):
-    """Open a SPIDER image or stack as a :class:`MappedStack`; :class:`UserError` when it is not one or is too short."""
+    """Open a SPIDER image or stack as a :class:`MappedStack`; :class:`UserError` when it is not sound."""
     try:
         with SpiderImageFile(path) as image:
             nx, ny = image.size
@@ -17,7 +17,7 @@ def open_spider(path):
             header = image.tile[0][2] // (2 if image.istack else 1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, OverflowError) as error:       # the last two: header floats as ints
         raise UserError(f"{path}: not a readable SPIDER file: {error}") from error
     # a stack has one header for the file, then one before every image
     record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (ny, nx))], "offsets": [header],

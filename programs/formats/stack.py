@@ -12,6 +12,11 @@ class MappedStack:
         self.path, self.data, self.pixel_size = path, data, pixel_size
 
     @property
+    def numbers(self):
+        """1-based numbers of the images, as locations ``000012@stack.mrcs`` use them."""
+        return range(1, len(self.data) + 1)
+
+    @property
     def shape(self):
         """(count, ny, nx)"""
         return self.data.shape

@@ -1,7 +1,7 @@
 """STAR files: tables of text, read and written column by column.
 
-Writing goes through emtable, which Scipion reads with.  Reading does not: emtable takes a column's type from its first
-row, stops at an empty line, knows no comments and needs six times as long and as much memory for a large file.
+Writing goes through emtable, which Scipion reads with.  Reading does not: emtable takes a column's type from
+its first row, drops what a row has too much, cannot say which line is wrong and knows no comments.
 """
 import re
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class MetaData:
         return self.columns[label]
 
     def numbers(self, label):
-        """The column as float64 (rows,); a :class:`UserError` names the first row that is no finite number."""
+        """The column as float64 (rows,); :class:`UserError` for text and for a NaN or infinite value."""
         column = self[label]
         if column.dtype == object:
             raise UserError(f"{self.path}: column _{label} holds text, expected numbers")
@@ -60,10 +60,11 @@ class MetaData:
 def read_star(path, blocks=None):
     """Read a STAR file: dict of block name -> :class:`MetaData`, in file order.
 
-    blocks : names of the blocks wanted; default: all.  A one-row ``key value`` block gives columns of length 1.
+    blocks : names of the blocks wanted; default: all
 
-    Labels lose their leading underscore and are otherwise as in the file.  Raises :class:`UserError` naming file and
-    line for a missing file, a row with too few or too many values, or a word where a number belongs.
+    Labels lose their leading underscore and are otherwise as in the file.  A one-row ``key value`` block
+    gives columns of length 1.  Raises :class:`UserError` naming file and line for a missing file or block, a
+    row with too few or too many values, or a word where a number belongs.
     """
     text = set()        # (block, label) of columns in which a late row turned out not to be a number
     while True:
@@ -79,14 +80,22 @@ def read_star(path, blocks=None):
 def write_star(path, blocks):
     """Write a STAR file, whole or not at all.
 
-    blocks : mapping, or iterable of pairs, name -> columns (dict or :class:`MetaData`) of equal length; an iterable is
-             consumed block by block.  Numbers keep their full precision; every block is a loop.
+    blocks : mapping, or iterable of pairs, name -> columns (dict or :class:`MetaData`) of equal length; an
+             iterable is consumed block by block
+
+    Every block is a loop.  A float64 or integer comes back exactly as it was.
     """
     pairs = blocks.items() if isinstance(blocks, Mapping) else blocks
     with whole_file(path) as temporary, \
             open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         for name, columns in pairs:
             _write_block(file, name, getattr(columns, "columns", columns))
+
+
+def missing_block(path, name, tables):
+    """The :class:`UserError` for a block that is not among the tables of a file."""
+    there = ", ".join("data_" + other for other in tables)
+    return UserError(f"{path}: no block data_{name}; there are {there}")
 
 
 # ---- reading
@@ -100,28 +109,34 @@ def _open(path):
 
 
 def _parse(path, file, wanted, text):
-    blocks, block = {}, None
+    tables, block = {}, None
     for number, raw in enumerate(file, 1):
         line = raw.strip()
         if not line or line[0] == "#":
             continue
         if line.startswith("data_") and len(words := _split(line)) == 1:
-            name = words[0][5:]
-            if name in blocks:
-                raise UserError(f"{path}, line {number}: a second block data_{name}")
-            blocks[name] = block = _Block(path, name, text)
-        elif block is not None and (wanted is None or block.name in wanted):
+            if block is not None:
+                tables[block.name] = block.finish()
+            block = _Block(path, words[0][5:], text, wanted)
+            if block.name in tables:
+                raise UserError(f"{path}, line {number}: a second block {words[0]}")
+        elif block is not None and block.wanted:
             block.add(number, line)
-    if not blocks:
-        raise UserError(f"{path}: no data_ block; expected a STAR metadata file")
-    return {name: MetaData(block.finish(), path) for name, block in blocks.items() if wanted is None or name in wanted}
+    if block is None:
+        raise UserError(f"{path}: no data_ block, expected a STAR metadata file")
+    tables[block.name] = block.finish()
+    for name in wanted or ():
+        if name not in tables:
+            raise missing_block(path, name, tables)
+    return {name: MetaData(tables[name], path) for name in tables if wanted is None or name in wanted}
 
 
 class _Block:
     """Collects the lines of one data block and turns them into columns, a chunk of rows at a time."""
 
-    def __init__(self, path, name, text):
+    def __init__(self, path, name, text, wanted):
         self.path, self.name, self.text = path, name, text
+        self.wanted = wanted is None or name in wanted
         self.loop = self.started = False
         self.columns = {}                   # label -> _Column
         self.values = []                    # of a one-row block
@@ -155,7 +170,8 @@ class _Block:
         self.columns[label] = _Column(label, (self.name, label) in self.text)
         if not self.loop:
             if len(words) != 2:
-                raise UserError(f"{self.path}, line {number}: _{label} has {len(words) - 1} values, expected one")
+                raise UserError(f"{self.path}, line {number}: {len(words) - 1} values after _{label}, "
+                                "expected one")
             self.values.append(words[1])
             self.values_line = number
 
@@ -219,7 +235,8 @@ class _Column:
         return True
 
     def array(self):
-        return np.concatenate(self.parts) if self.parts else np.empty(0, object if self.type is str else np.int64)
+        empty = np.empty(0, object if self.type is str else np.int64)
+        return np.concatenate(self.parts or [empty])
 
 
 def _is_number(word):

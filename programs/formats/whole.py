@@ -8,11 +8,11 @@ from ..errors import UserError
 
 @contextmanager
 def whole_file(path):
-    """Yield a temporary path beside ``path``; what is written there becomes ``path`` when the block ends well.
+    """Yield a temporary path beside ``path``; what is written there becomes ``path`` when all went well.
 
     The folder is made when it does not exist.  After any exception the temporary file is gone and whatever
-    ``path`` held before is untouched.  An operating system's refusal (no space, no permission, …) becomes a
-    :class:`UserError` that names ``path``.
+    ``path`` held before is untouched.  A refusal of the operating system (no space, no permission, …) becomes
+    a :class:`UserError` that names ``path``.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
