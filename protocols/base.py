@@ -22,7 +22,7 @@ class ProgramProtocol:
     changed. The run itself is resumed from the program's last checkpoint when only options named in
     ``RESUMABLE`` changed, else its old files are removed.
 
-    A sub-class defines ``_program``, ``_prefix``, ``_inputs``, ``_options``, ``convertInputStep`` and
+    A sub-class defines ``_program``, ``_prefix``, ``_inputPointers``, ``_options``, ``convertInputStep`` and
     ``createOutputStep``.
     """
 
@@ -33,7 +33,7 @@ class ProgramProtocol:
 
     # ---- for sub-classes to define
 
-    def _inputs(self):
+    def _inputPointers(self):
         """The pointers to the input sets in use."""
         raise NotImplementedError
 
@@ -99,7 +99,7 @@ class ProgramProtocol:
 
     def _signature(self):
         """Changes when an input is another set, or the same one written again."""
-        files = [pointer.get().getFileName() for pointer in self._inputs()]
+        files = [pointer.get().getFileName() for pointer in self._inputPointers()]
         return [[path, os.path.getmtime(path)] for path in files]
 
     # ---- files

@@ -56,7 +56,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
 
     # ---- the command line
 
-    def _inputs(self):
+    def _inputPointers(self):
         pointers = [self.inputParticles]
         if not self.doGenerateReferences:
             pointers.append(self.inputReferences)
@@ -127,7 +127,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         fill_averages(averages, classes)
         for output, items in ((ML2DOutputs.outputClasses, classes), (ML2DOutputs.outputAverages, averages)):
             self._defineOutputs(**{output.name: items})
-            for pointer in self._inputs():
+            for pointer in self._inputPointers():
                 self._defineSourceRelation(pointer, items)
 
     # ---- what Scipion asks
@@ -152,8 +152,8 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             errors.append(f"*Particle radius* is {self.radius} px, expected 2 to {half_box} (half the box), "
                           "or -1 for half the box.")
         if self.limitResolution == ANGSTROM and self.highResLimit < finest:
-            errors.append(f"*High-resolution limit* is {self.highResLimit} Å, expected at least {finest:g} Å, "
-                          "twice the pixel size.")
+            errors.append(f"*High-resolution limit* is {self.highResLimit} Å, expected at least "
+                          f"{finest:g} Å, twice the pixel size.")
         if self.fractions.get() and not os.path.exists(self.fractions.get()):
             errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
         return errors
@@ -183,15 +183,17 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
                  if self.doGenerateReferences else f"the class images {self.getObjectTag('inputReferences')}")
         mirrored = ", mirrored views included" if self.doMirror else ""
         sentences = [
-            f"We aligned and classified the {particles.getSize()} particles {self.getObjectTag('inputParticles')} "
-            f"into {self._numberOfClasses()} classes by maximum likelihood [Scheres2005a] with mlalign "
-            f"{__version__}, which computes in-plane rotations with non-uniform Fourier transforms [Barnett2019].",
-            f"The first references were {start}; rotations were sampled every {self.psiStep} degrees{mirrored}."]
+            f"We aligned and classified the {particles.getSize()} particles "
+            f"{self.getObjectTag('inputParticles')} into {self._numberOfClasses()} classes by maximum "
+            f"likelihood [Scheres2005a] with mlalign {__version__}, which computes in-plane rotations with "
+            "non-uniform Fourier transforms [Barnett2019].",
+            f"The first references were {start}; rotations were sampled every {self.psiStep} "
+            f"degrees{mirrored}."]
         if self.doFast:
             sentences.append("The search was restricted to significant poses [Scheres2005b].")
         if self.doStudent:
-            sentences.append(f"The noise was modelled by a Student-t distribution of {self.studentDf} degrees of "
-                             "freedom [Scheres2009a].")
+            sentences.append(f"The noise was modelled by a Student-t distribution of {self.studentDf} degrees "
+                             "of freedom [Scheres2009a].")
         if self.doNorm:
             sentences.append("Contrast and background of every image were refined [Scheres2009b].")
         return [" ".join(sentences)]

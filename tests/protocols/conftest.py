@@ -1,0 +1,17 @@
+"""One project with imported particles and averages for all tests of protocols."""
+from collections import namedtuple
+
+import pytest
+
+from mlalign.tests.protocols import scipion
+
+Imported = namedtuple("Imported", "project particles averages folder")
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory):
+    """A project, the protocols that imported particles and averages into it, and their files' folder."""
+    folder = scipion.simulated(tmp_path_factory.mktemp("simulated particles"))     # a space on purpose
+    with scipion.new_project("Protocols") as project:
+        yield Imported(project, scipion.import_particles(project, folder),
+                       scipion.import_averages(project, folder), folder)

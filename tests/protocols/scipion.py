@@ -1,0 +1,82 @@
+"""A Scipion of its own for the tests, in a temporary folder.  Import this before anything of pyworkflow."""
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from mlalign.environment import set_scipion_environment
+from mlalign.programs.simulate import main as simulate
+
+HOME = Path(tempfile.mkdtemp(prefix="mlalign-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+for variable in [name for name in os.environ if name.startswith("SCIPION_")]:
+    del os.environ[variable]
+os.environ.update(SCIPION_HOME=str(HOME / "scipion"), SCIPION_USER_DATA=str(HOME / "data"))
+set_scipion_environment()
+
+BOX, PIXEL = 32, 3.0
+
+
+@contextlib.contextmanager
+def new_project(name):
+    """A new project, which is also the working folder as long as the context lasts."""
+    from pyworkflow.project import Manager
+    before = os.getcwd()
+    project = Manager().createProject(name)
+    os.chdir(project.path)
+    try:
+        yield project
+    finally:
+        os.chdir(before)
+
+
+def simulated(folder, count=120, views=2, snr=0.5, seed=3):
+    """Make particles.mrcs, references.mrcs and truth.xmd in ``folder``, of BOX pixels of PIXEL Å."""
+    with contextlib.suppress(SystemExit):
+        simulate(["--views", str(views), "-n", str(count), "--box", str(BOX), "--pixel_size", str(PIXEL),
+                  "--snr", str(snr), "--mirror", "--seed", str(seed), "-o", f"{folder}/"])
+    return Path(folder)
+
+
+def import_particles(project, folder):
+    """Import the particles in ``folder``; the finished protocol, with ``outputParticles``."""
+    from pwem.protocols import ProtImportParticles
+    protocol = project.newProtocol(ProtImportParticles, filesPath=str(folder / "particles.mrcs"),
+                                   samplingRate=PIXEL, voltage=300, sphericalAberration=2.7,
+                                   amplitudeContrast=0.1)
+    return run(project, protocol)
+
+
+def import_averages(project, folder):
+    from pwem.protocols import ProtImportAverages
+    protocol = project.newProtocol(ProtImportAverages, filesPath=str(folder / "references.mrcs"),
+                                   samplingRate=PIXEL)
+    return run(project, protocol)
+
+
+def run(project, protocol):
+    """Run a protocol to its end, in its own process as Scipion does; the protocol as it is then."""
+    project.launchProtocol(protocol, wait=True)
+    if protocol.isFailed():
+        log = Path(protocol.getStdoutLog()).read_text() + Path(protocol.getStderrLog()).read_text()
+        raise AssertionError(f"{protocol.getErrorMessage()}\n{log}")
+    return protocol
+
+
+def connect(pointer, protocol, output):
+    """Let an input of one protocol be an output of another."""
+    pointer.set(protocol)
+    pointer.setExtended(output)
+
+
+def new_ml2d(project, particles, references=None, **parameters):
+    """A new ML2D on the output of an import of particles; references: protocol that imported averages."""
+    from mlalign.protocols import MlalignProtML2D
+    protocol = project.newProtocol(MlalignProtML2D, **parameters)
+    connect(protocol.inputParticles, particles, "outputParticles")
+    if references is not None:
+        protocol.doGenerateReferences.set(False)
+        connect(protocol.inputReferences, references, "outputAverages")
+    return protocol
