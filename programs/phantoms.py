@@ -16,8 +16,8 @@ GRAINS, GRAIN_WIDTH = 14, 0.022      # of a phantom's domain; width in boxes
 def phantoms(count, size):
     """The first ``count`` built-in phantoms, always the same: (count, size, size) float64.
 
-    Each is made of a few domains, clouds of small Gaussian grains, without symmetry.  It is centred, its maximum
-    is 1, and it is nearly zero 0.45 ``size`` from the origin.
+    Each is made of a few domains, clouds of small Gaussian grains, without symmetry.  It is centred, its
+    maximum is 1, and it is nearly zero 0.45 ``size`` from the origin.
     """
     return np.stack([_phantom(seed, size) for seed in SEEDS[:count]])
 

@@ -1,0 +1,28 @@
+# make demo: see mlalign at work.  make test: check it.  Both set up .venv first, once.
+PYTHON ?= python3
+READY := .venv/.ready
+
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo    install into .venv, classify a simulated data set in a Scipion project, show the result"
+	@echo "make test    install into .venv, run the tests (TESTS=tests/programs for some of them)"
+	@echo "make clean   remove .venv and what was built"
+
+demo: $(READY)
+	@.venv/bin/mlalign demo
+
+test: TESTS ?= tests
+test: $(READY)
+	@.venv/bin/python -m pytest $(TESTS)
+
+# The installation is editable: changes of the code need no new one, changes of the dependencies do.
+$(READY): setup.py pyproject.toml .ci/system.py
+	@$(PYTHON) .ci/system.py
+	@echo "Making .venv and installing mlalign and what it needs (a few minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info
