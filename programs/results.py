@@ -44,9 +44,9 @@ class Run:
 
     @classmethod
     def of_file(cls, path):
-        """(run, iteration) of a ``…classes.xmd``, which need not exist yet; None for any other file."""
+        """(run, iteration) of a ``…classes.xmd``, which need not exist yet; None for any other file or ``block@file``."""
         path = Path(path)
-        if not path.name.endswith("classes.xmd"):
+        if not path.name.endswith("classes.xmd") or "@" in path.parts[0]:
             return None
         numbered = _ITERATION.match(path.parent.name)
         if path.name == "iter_classes.xmd" and numbered and path.parent.parent.name.endswith("extra"):

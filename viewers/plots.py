@@ -7,10 +7,11 @@ import math
 from typing import Callable, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
+from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-MOST_CLASSES_NAMED = 12      # more bands than this in a stacked area cannot be told apart
+MOST_CLASSES_NAMED = 9      # more bands than this in a stacked area cannot be told apart
 
 _COMMON = {
     "font.family": "sans-serif", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -34,9 +35,10 @@ BLUE, ORANGE, GREEN, RED = "#4f9cf0", "#f0a04b", "#4cb782", "#e5645e"
 
 
 class Plot(NamedTuple):
-    """A title, and a function of (axes, history, eps) that draws and labels the axes."""
+    """A title, a function of (axes, history, eps) that draws and labels the axes, and what the plot tells."""
     title: str
     function: Callable
+    meaning: str
 
 
 def draw(figure, history, names=None, style=LIGHT, eps=None):
@@ -45,15 +47,21 @@ def draw(figure, history, names=None, style=LIGHT, eps=None):
     eps: the run's convergence threshold, marked where it belongs; None leaves the mark out.
     """
     names = list(names or PLOTS)
-    columns = math.ceil(math.sqrt(len(names))) if len(names) < 9 else 3
+    columns, rows = grid(len(names))
     with rc_context(style):
         figure.clear()
         figure.set_facecolor(style["figure.facecolor"])
         figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12, wspace=0.04, hspace=0.04)
         for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(math.ceil(len(names) / columns), columns, place)
+            axes = figure.add_subplot(rows, columns, place)
             axes.set_title(PLOTS[name].title)
             PLOTS[name].function(axes, history, eps)
+
+
+def grid(count):
+    """(columns, rows) in which :func:`draw` lays out ``count`` plots."""
+    columns = min(math.ceil(math.sqrt(count)), 3)
+    return columns, math.ceil(count / columns)
 
 
 def _iterations(axes, history):
@@ -87,7 +95,7 @@ def _log_likelihood(axes, history, eps):
 
 def _p_max(axes, history, eps):
     _line(axes, history, history.info["pMax"], BLUE)
-    axes.set(ylabel="mean probability of the best pose", ylim=(0, 1.03))
+    axes.set(ylabel="mean pMax", ylim=(0, 1.03))
     _iterations(axes, history)
 
 
@@ -114,7 +122,7 @@ def _mirror_fraction(axes, history, eps):
     number = np.arange(1, len(fraction) + 1)
     axes.bar(number, fraction, width=0.8 if len(number) > 3 else 0.4, color=BLUE)
     axes.axhline(0.5, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=(0, (1, 2)))
-    axes.set(xlabel=f"class (iteration {history.iterations[-1]})", ylabel="share of mirrored particles",
+    axes.set(xlabel=f"class (iteration {history.iterations[-1]})", ylabel="mirrored share",
              xlim=(0.3, len(number) + 0.7), ylim=(0, 1.03))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(False, axis="x")
@@ -122,20 +130,19 @@ def _mirror_fraction(axes, history, eps):
 
 def _sigma_noise(axes, history, eps):
     _line(axes, history, history.info["sigmaNoise"], ORANGE)
-    axes.set_ylabel("σ of the pixel noise (image units)")
+    axes.set_ylabel("σ (image units)")
     _iterations(axes, history)
 
 
 def _sigma_offset(axes, history, eps):
     _line(axes, history, history.info["sigmaOffset"], ORANGE)
-    axes.set_ylabel("σ of the shifts (px)")
+    axes.set_ylabel("σ (px)")
     axes.set_ylim(bottom=0)
     _iterations(axes, history)
 
 
 def _occupancy(axes, history, eps):
     """Stacked shares of the particles, the largest class of the newest iteration at the bottom."""
-    from matplotlib import colormaps
     weight = np.nan_to_num(history.classes["weight"])
     share = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
     order = np.argsort(-share[-1], kind="stable")
@@ -144,10 +151,12 @@ def _occupancy(axes, history, eps):
         named = MOST_CLASSES_NAMED - 1
         bands = np.column_stack([bands[:, :named], bands[:, named:].sum(axis=1)])
         labels = [*labels[:named], f"{len(order) - named} more"]
-    colors = colormaps["viridis"](np.linspace(0.15, 0.95, len(labels)))
+    colors = colormaps["viridis"](np.linspace(0.2, 0.95, len(labels)))
+    if len(order) > len(labels):
+        colors[-1] = to_rgba(axes.xaxis.label.get_color(), 0.35)
     axes.stackplot(history.iterations, bands.T, colors=colors, labels=labels, edgecolor=axes.get_facecolor(),
                    linewidth=0.6)
-    axes.set(ylabel="share of the particles", ylim=(0, 1))
+    axes.set(ylabel="share of particles", ylim=(0, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.grid(False)
     handles, names = axes.get_legend_handles_labels()
@@ -159,7 +168,7 @@ def _occupancy(axes, history, eps):
 
 def _changed(axes, history, eps):
     _line(axes, history, history.info["changed"], GREEN)
-    axes.set_ylabel("particles that changed class")
+    axes.set_ylabel("share of particles")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set_ylim(bottom=0)
     _iterations(axes, history)
@@ -187,15 +196,27 @@ def _largest(values):
 
 
 PLOTS = {
-    "logLikelihood": Plot("Log-likelihood", _log_likelihood),
-    "pMax": Plot("Certainty of the poses", _p_max),
-    "signalChange": Plot("Signal change", _signal_change),
-    "occupancy": Plot("Class occupancy", _occupancy),
-    "changed": Plot("Particles that changed class", _changed),
-    "resolution": Plot("Resolution", _resolution),
-    "mirrorFraction": Plot("Mirror fraction", _mirror_fraction),
-    "sigmaNoise": Plot("Noise", _sigma_noise),
-    "sigmaOffset": Plot("Shifts", _sigma_offset),
+    "logLikelihood": Plot("Log-likelihood", _log_likelihood,
+                          "How well the classes explain the particles. It rises and levels off; it may step when the "
+                          "resolution used grows or a class is revived."),
+    "pMax": Plot("Probability of the best pose", _p_max,
+                 "Mean over the particles of the probability of their best class, rotation and shift: near 1 when "
+                 "poses are certain."),
+    "signalChange": Plot("Signal change", _signal_change,
+                         "The largest relative change of a class average from one iteration to the next; the run has "
+                         "converged when it falls below the threshold."),
+    "occupancy": Plot("Class occupancy", _occupancy, "The share of the particles in each class, largest below."),
+    "changed": Plot("Particles that changed class", _changed,
+                    "The share of the particles whose most probable class is another than before."),
+    "resolution": Plot("Resolution", _resolution,
+                       "The resolution that the run used, and that of its best class average by FRC."),
+    "mirrorFraction": Plot("Mirror fraction", _mirror_fraction,
+                           "The share of mirrored particles in each class of the last iteration: near 0 or 1 when a "
+                           "particle lies on one face, about a half when on both."),
+    "sigmaNoise": Plot("Noise deviation", _sigma_noise,
+                       "Standard deviation of the pixels' noise; it falls as the class averages improve."),
+    "sigmaOffset": Plot("Shift deviation", _sigma_offset,
+                        "Standard deviation of the particles' shifts from the centre along each axis."),
 }
 
 

@@ -34,6 +34,7 @@ def parser():
     p.add_argument("--iterations", metavar="LIST", default="",
                    help="offer only these iterations, such as 1,3-5, and begin with the last of them")
     p.add_argument("--follow", action="store_true", help="show each new iteration as soon as it is there")
+    p.add_argument("--title", metavar="TEXT", default="", help="title of the window (default: from FILE's name)")
     p.add_argument("--dialog", action="store_true",
                    help="tell errors in a window as well, for when nobody sees the terminal")
     return p
@@ -57,7 +58,7 @@ def open_window(arguments):
         if not there:
             raise UserError(f"{run.oroot}extra: none of the iterations {arguments.iterations} is there")
         pictures = ClassPictures(run, there[-1])
-    window = GalleryWindow(pictures, run, only, arguments.follow)
+    window = GalleryWindow(pictures, run, only, arguments.follow, arguments.title)
     if arguments.plots:
         window.set_page(CONVERGENCE)
     return window

@@ -1,9 +1,8 @@
 """The bars above and below the gallery."""
 from PyQt5.QtCore import QSize, Qt, QTimer, pyqtSignal
+from PyQt5.QtGui import QPainter
 from PyQt5.QtWidgets import (
     QButtonGroup,
-    QCheckBox,
-    QComboBox,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -35,6 +34,17 @@ def icon_button(name, tip, clicked=None):
     if clicked:
         button.clicked.connect(clicked)
     return button
+
+
+class ElidedLabel(QLabel):
+    """A line of text that ends in … where there is no room for all of it."""
+
+    def minimumSizeHint(self):
+        return QSize(90, super().minimumSizeHint().height())
+
+    def paintEvent(self, event):
+        text = self.fontMetrics().elidedText(self.text(), Qt.ElideRight, self.width())
+        QPainter(self).drawText(self.rect(), Qt.AlignLeft | Qt.AlignVCenter, text)
 
 
 class Choice(QWidget):
@@ -73,21 +83,21 @@ class TopBar(QWidget):
         outer = QHBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(widget)
-        self.title, self.subtitle = QLabel(objectName="title"), QLabel(objectName="muted")
+        self.title, self.subtitle = ElidedLabel(objectName="title"), ElidedLabel(objectName="muted")
         names = QVBoxLayout()
-        names.setSpacing(1)
+        names.setSpacing(0)
         names.addWidget(self.title)
         names.addWidget(self.subtitle)
         self.pages = Choice(("Classes", "Convergence"), ("The class averages", "Plots over the iterations"))
         self.pages.chosen.connect(self.page_chosen)
-        self.sort = QComboBox(toolTip="Sort by")
+        self.sort = theme.ComboBox(toolTip="Sort by")
         self.direction = icon_button("down", "Largest first / smallest first", self._turn)
         self.descending = True
         self.contrast = Choice(("Together", "Each"), ("The same grey levels for all images: strong classes look strong",
                                                       "Each image with its own grey levels"))
         self.contrast.chosen.connect(lambda number: self.contrast_chosen.emit(bool(number)))
         self.slider = QSlider(Qt.Horizontal, minimum=SMALLEST, maximum=LARGEST, toolTip="Thumbnail size")
-        self.slider.setFixedWidth(110)
+        self.slider.setFixedWidth(90)
         self.slider.valueChanged.connect(self.size_chosen)
         self.save = QToolButton(text="Save", popupMode=QToolButton.InstantPopup)
         self.save.setMenu(QMenu(self.save))
@@ -101,9 +111,8 @@ class TopBar(QWidget):
                      icon_button("plus", "Larger thumbnails (+)", lambda: self.zoomed.emit(1)), 10):
             controls.addSpacing(part) if isinstance(part, int) else controls.addWidget(part)
         row.addLayout(names)
-        row.addSpacing(18)
         row.addWidget(self.pages)
-        row.addStretch()
+        row.addStretch(1)
         row.addWidget(self.grid_controls)
         row.addWidget(self.save)
         self.sort.activated.connect(self._sort_activated)
@@ -147,7 +156,8 @@ class IterationBar(QWidget):
         self.slider.valueChanged.connect(self._moved)
         self.label = QLabel()
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("iteration 888 of 888  "))
-        self.follow = QCheckBox("Follow", toolTip="Show each new iteration as soon as it is there")
+        self.follow = QToolButton(text="Live", checkable=True, objectName="live",
+                                  toolTip="Show each new iteration as soon as it is there")
         self.message = QLabel(objectName="muted")
         row.addWidget(self.play)
         row.addWidget(self.slider, 2)

@@ -3,7 +3,7 @@ import numpy as np
 from PyQt5.QtCore import QRectF, QSize, Qt, QTimer
 from PyQt5.QtGui import QColor, QFont, QPainter, QPen, QPixmap
 from PyQt5.QtWidgets import (
-    QComboBox,
+    QBoxLayout,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -124,7 +124,7 @@ class MembersPane(QWidget):
         self.view = ThumbnailView(self.model, 72, lines=0, parent=self)
         self.count = QLabel(objectName="muted")
         self.more = QPushButton("Show more", clicked=self._more)
-        self.filter = QComboBox(toolTip="Low-pass filter of the members: raw particles are mostly noise")
+        self.filter = theme.ComboBox(toolTip="Low-pass filter of the members: raw particles are mostly noise")
         self.filter.currentIndexChanged.connect(self._filter_changed)
         header = QHBoxLayout()
         for widget in (QLabel("Members", objectName="section"), self.count, None, self.filter):
@@ -194,10 +194,10 @@ class Details(QWidget):
         column.addLayout(self._numbers)
         column.addStretch()
         top = QWidget()
-        row = QHBoxLayout(top)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.image, 3)
-        row.addWidget(numbers, 2)
+        self._top = QBoxLayout(QBoxLayout.LeftToRight, top)
+        self._top.setContentsMargins(0, 0, 0, 0)
+        self._top.addWidget(self.image, 3)
+        self._top.addWidget(numbers, 2)
         self._split = QSplitter(Qt.Vertical)
         for widget, stretch in ((top, 5), (self.frc, 3), (self.members, 7)):
             self._split.addWidget(widget)
@@ -233,6 +233,7 @@ class Details(QWidget):
         except UserError as error:
             self.image.show_image(None)
             self._fill([("Problem", str(error))])
+        self._top.setDirection(QBoxLayout.LeftToRight if pictures.has_members else QBoxLayout.TopToBottom)
         self.frc.setVisible(pictures.has_members)
         self.members.setVisible(pictures.has_members)
         try:

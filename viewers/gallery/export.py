@@ -18,11 +18,11 @@ def save_picture(path, view):
     """
     model, delegate = view.model(), view.delegate
     columns = min(view.columns(), max(model.rowCount(), 1))
-    card = delegate.card_size(view.size)
+    card = delegate.card_size(view.shown)
     rows = -(-model.rowCount() // columns)
     width, height = columns * card.width() + 2 * MARGIN, rows * card.height() + 2 * MARGIN
     if width * height > MOST_PIXELS or max(width, height) > 32767:
-        raise UserError(f"{model.rowCount()} thumbnails of {view.size} px make a picture of {width} x {height} px, "
+        raise UserError(f"{model.rowCount()} thumbnails of {view.shown} px make a picture of {width} x {height} px, "
                         "too large; choose smaller thumbnails")
     image = QImage(width, height, QImage.Format_RGB32)
     image.fill(QColor(theme.WINDOW))
@@ -33,7 +33,7 @@ def save_picture(path, view):
         cell = QRect(MARGIN + place % columns * card.width(), MARGIN + place // columns * card.height(),
                      card.width(), card.height())
         painter.setPen(Qt.NoPen)
-        delegate.paint_card(painter, cell, model, int(item), view.size)
+        delegate.paint_card(painter, cell, model, int(item), view.shown)
     painter.end()
     save_image(path, image)
 

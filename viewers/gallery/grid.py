@@ -28,7 +28,8 @@ def thumbnail(image, levels, size):
     """A float image as a QImage whose longer side is ``size``; ``levels`` None: contrast of its own."""
     grey = imaging.to_grey(image, levels or imaging.contrast([image]))
     rows, columns = grey.shape
-    return QImage(grey.data, columns, rows, columns, QImage.Format_Grayscale8).scaled(
+    # QImage only points to the pixels: copy() makes them its own
+    return QImage(grey.data, columns, rows, columns, QImage.Format_Grayscale8).copy().scaled(
         size, size, Qt.KeepAspectRatio, Qt.SmoothTransformation)
 
 
@@ -145,17 +146,21 @@ class _ReadTask(QRunnable):
 
 class ThumbnailDelegate(QStyledItemDelegate):
     """Paints a card: the image, below it up to ``lines`` lines of caption."""
-    PADDING, GAP, LINE_HEIGHT = 6, 5, 17
+    LINE_HEIGHT = 17
 
     def __init__(self, lines, parent=None):
         super().__init__(parent)
         self.lines = lines
+        self.padding, self.gap = (6, 4) if lines else (2, 1)      # inside a card, and around it
 
     def card_size(self, size):
         """Width and height of the card around a thumbnail of ``size``, gap to the next card included."""
-        margin = 2 * (self.PADDING + self.GAP)
+        margin = 2 * (self.padding + self.gap)
         caption = self.lines * self.LINE_HEIGHT + (4 if self.lines else 0)
         return QSize(size + margin, size + margin + caption)
+
+    def sizeHint(self, option, index):
+        return self.parent().gridSize()
 
     def paint(self, painter, option, index):
         painter.save()
@@ -163,15 +168,15 @@ class ThumbnailDelegate(QStyledItemDelegate):
         selected = bool(option.state & QStyle.State_Selected)
         hover = bool(option.state & QStyle.State_MouseOver)
         model, view = index.model(), self.parent()
-        self.paint_card(painter, option.rect, model, model.item(index), view.size, selected, hover,
+        self.paint_card(painter, option.rect, model, model.item(index), view.shown, selected, hover,
                         view.currentIndex() == index and view.hasFocus())
         painter.restore()
 
     def paint_card(self, painter, cell, model, item, size, selected=False, hover=False, current=False):
         """Draw the card of an item in the rectangle ``cell``; also used to save pictures of a gallery."""
-        width = self.card_size(size).width() - 2 * self.GAP
-        card = QRect(cell.x() + (cell.width() - width) // 2, cell.y() + self.GAP, width,
-                     cell.height() - 2 * self.GAP)
+        width = self.card_size(size).width() - 2 * self.gap
+        card = QRect(cell.x() + (cell.width() - width) // 2, cell.y() + self.gap, width,
+                     cell.height() - 2 * self.gap)
         fill = QColor(theme.ACCENT) if selected else QColor(theme.CARD_HOVER if hover else theme.CARD)
         if selected:
             fill.setAlphaF(0.30)
@@ -179,7 +184,7 @@ class ThumbnailDelegate(QStyledItemDelegate):
         painter.setPen(QPen(QColor(theme.ACCENT), 2) if selected
                        else QPen(QColor(theme.MUTED), 1) if current else Qt.NoPen)
         painter.drawRoundedRect(card, 7, 7)
-        box = QRect(card.x() + self.PADDING, card.y() + self.PADDING, size, size)
+        box = QRect(card.x() + self.padding, card.y() + self.padding, size, size)
         ratio = painter.device().devicePixelRatioF()
         pixmap = model.pixmap(item, round(size * ratio))
         caption = model.pictures.caption(item)
@@ -218,20 +223,21 @@ def _text(painter, rect, candidates, color, font, align=Qt.AlignLeft):
 
 
 class ThumbnailView(QListView):
-    """A grid of thumbnails that fills the width, with zoom (+, -, ctrl and wheel) and arrow keys."""
-    zoomed = pyqtSignal(int)      # the new thumbnail size
+    """A grid of thumbnails that fills the width, with zoom (+, -, ctrl and wheel) and arrow keys.
+
+    size : of the thumbnails as asked for      shown : as painted, somewhat larger so that rows are full
+    """
+    zoomed = pyqtSignal(int)      # the new size
 
     def __init__(self, model, size, lines, parent=None):
         super().__init__(parent)
-        self.size = size
+        self.size = self.shown = size
         self.delegate = ThumbnailDelegate(lines, self)
         self.setItemDelegate(self.delegate)
         self.setModel(model)
         self.setFlow(QListView.LeftToRight)
         self.setWrapping(True)
         self.setResizeMode(QListView.Adjust)
-        self.setLayoutMode(QListView.Batched)
-        self.setBatchSize(500)
         self.setUniformItemSizes(True)
         self.setSelectionMode(QAbstractItemView.ExtendedSelection)
         self.setVerticalScrollMode(QAbstractItemView.ScrollPerPixel)
@@ -241,7 +247,10 @@ class ThumbnailView(QListView):
         self._arrange()
 
     def columns(self):
-        return max(1, self.viewport().width() // self.delegate.card_size(self.size).width())
+        return max(1, self._width() // self.delegate.card_size(self.size).width())
+
+    def _width(self):
+        return self.viewport().width() - 1        # Qt starts a new row when the last card would end at the border
 
     def set_size(self, size):
         """Thumbnails of ``size`` px; the current one stays in view."""
@@ -256,8 +265,10 @@ class ThumbnailView(QListView):
         self.set_size(round(self.size * ZOOM**steps))
 
     def _arrange(self):
-        card = self.delegate.card_size(self.size)
-        self.setGridSize(QSize(max(card.width(), self.viewport().width() // self.columns()), card.height()))
+        wanted = self.delegate.card_size(self.size).width()
+        self.shown = self.size + max(self._width() // self.columns() - wanted, 0)
+        card = self.delegate.card_size(self.shown)
+        self.setGridSize(card)
         self.verticalScrollBar().setSingleStep(max(card.height() // 3, 1))
 
     def resizeEvent(self, event):

@@ -64,8 +64,9 @@ class Pictures:
         return np.argsort(np.where(np.isnan(values), np.inf, -values if descending else values), kind="stable")
 
     def numbers(self, item):
-        """(label, text) of every column, for the details."""
-        return [(column.label, column.text(column.values[item])) for column in self.columns.values()]
+        """(label, text) of every column but the number, for the details."""
+        return [(column.label, column.text(column.values[item]))
+                for key, column in self.columns.items() if key != "number"]
 
     def describe(self, item):
         """One text with all numbers, for a tool tip."""
@@ -73,6 +74,10 @@ class Pictures:
 
     def subtitle(self):
         return ", ".join([f"{len(self):,} images", *_geometry(self.source)])
+
+    def summary(self, items):
+        """What the selected items amount to, in words."""
+        return f"{len(items):,} of {len(self):,} selected"
 
     def name(self, item):
         return f"Image {self.keys[item]}"
@@ -121,6 +126,11 @@ class ClassPictures(Pictures):
         particles = int(self.columns["particles"].values.sum())
         return ", ".join([f"{len(self)} classes", f"{particles:,} particles",
                           *_geometry(self.source, self.pixel_size)])
+
+    def summary(self, items):
+        particles, share = self.columns["particles"], self.columns["share"]
+        return (f"{super().summary(items)}: {particles.text(particles.values[items].sum())} particles "
+                f"({share.text(share.values[items].sum())})")
 
     def name(self, item):
         return f"Class {self.refs[item]}"

@@ -1,6 +1,7 @@
 """Colours, style sheet and icons of the gallery's windows: a neutral dark surround, so that images stand out."""
 from PyQt5.QtCore import QPointF, QRectF, QSize, Qt
 from PyQt5.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
+from PyQt5.QtWidgets import QComboBox
 
 WINDOW, PANEL, CARD, CARD_HOVER, LINE = "#1b1d21", "#202327", "#272a30", "#2f333a", "#363a42"
 INK, MUTED, FAINT, ACCENT, LIVE = "#e8eaed", "#9aa1ab", "#6b727c", "#4f9cf0", "#4cb782"
@@ -8,7 +9,7 @@ INK, MUTED, FAINT, ACCENT, LIVE = "#e8eaed", "#9aa1ab", "#6b727c", "#4f9cf0", "#
 STYLE = f"""
 * {{ color: {INK}; selection-background-color: {ACCENT}; selection-color: white; }}
 QMainWindow, QDialog, QMessageBox, QSplitter, QStackedWidget {{ background: {WINDOW}; }}
-QLabel, QCheckBox {{ background: transparent; }}
+QLabel {{ background: transparent; }}
 QWidget#bar {{ background: {PANEL}; }}
 QWidget#details {{ background: {WINDOW}; }}
 QLabel#title {{ font-size: 15px; font-weight: 600; }}
@@ -18,20 +19,22 @@ QLabel#muted {{ color: {MUTED}; }}
 QLabel#empty {{ color: {MUTED}; font-size: 14px; }}
 QLabel#problem {{ color: #ffb4a8; }}
 QListView {{ background: {WINDOW}; border: none; outline: none; }}
-QSplitter::handle {{ background: {LINE}; }}
+QSplitter::handle:horizontal {{ background: {LINE}; }}
+QSplitter::handle:vertical {{ background: transparent; }}
+QSplitter::handle:vertical:hover {{ background: {CARD}; }}
 QToolButton, QPushButton, QComboBox {{
     background: {CARD}; border: 1px solid {LINE}; border-radius: 6px; padding: 4px 10px; min-height: 20px; }}
 QToolButton:hover, QPushButton:hover, QComboBox:hover {{ background: {CARD_HOVER}; }}
 QToolButton:focus, QPushButton:focus, QComboBox:focus {{ border-color: {ACCENT}; }}
 QToolButton:checked {{ background: {ACCENT}; border-color: {ACCENT}; color: white; }}
+QToolButton#live:checked {{ background: {LIVE}; border-color: {LIVE}; }}
 QToolButton:disabled, QPushButton:disabled {{ color: {FAINT}; }}
 QToolButton#icon {{ padding: 4px; min-width: 20px; }}
 QToolButton#first {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
 QToolButton#last {{ border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none; }}
 QToolButton::menu-indicator {{ image: none; }}
 QComboBox::drop-down {{ border: none; width: 22px; }}
-QComboBox::down-arrow {{ image: none; width: 0; height: 0; border-left: 4px solid transparent;
-    border-right: 4px solid transparent; border-top: 5px solid {MUTED}; margin-right: 8px; }}
+QComboBox::down-arrow {{ image: none; }}
 QComboBox QAbstractItemView, QMenu {{
     background: {CARD}; border: 1px solid {LINE}; outline: none; padding: 4px; }}
 QComboBox QAbstractItemView::item {{ min-height: 24px; padding: 0 6px; }}
@@ -66,6 +69,18 @@ def apply(application):
     font.setPixelSize(13)
     application.setFont(font)
     application.setStyleSheet(STYLE)
+
+
+class ComboBox(QComboBox):
+    """A combo box whose arrow is drawn here: a style sheet can only take it from a file."""
+
+    def paintEvent(self, event):
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.Antialiasing)
+        painter.setPen(QPen(QColor(MUTED), 1.6, Qt.SolidLine, Qt.RoundCap, Qt.RoundJoin))
+        tip = QPointF(self.width() - 15, self.height() / 2 + 2)
+        painter.drawPolyline(QPolygonF([tip - QPointF(4, 4), tip, tip + QPointF(4, -4)]))
 
 
 def icon(name):

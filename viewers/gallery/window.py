@@ -31,10 +31,12 @@ class GalleryWindow(QMainWindow):
 
     iterations : the only iterations that can be chosen, None for all (and the final result)
     follow     : show each new iteration as it comes
+    title      : instead of the pictures' own
     """
 
-    def __init__(self, pictures, run=None, iterations=None, follow=False):
+    def __init__(self, pictures, run=None, iterations=None, follow=False, title=""):
         super().__init__()
+        self.title = title
         self.run, self.only, self.pictures = run, iterations, pictures
         self.sort, self.descending = pictures.default_sort, pictures.columns[pictures.default_sort].descending
         self.each = False
@@ -69,7 +71,7 @@ class GalleryWindow(QMainWindow):
         self.pages = QStackedWidget()
         self.pages.addWidget(split)
         self.pages.addWidget(self.convergence)
-        below, row = bar()
+        self.below, row = bar()
         row.setContentsMargins(0, 0, 14, 0)
         row.addWidget(self.iterations, 1)
         row.addWidget(self.status)
@@ -84,7 +86,7 @@ class GalleryWindow(QMainWindow):
         column.setSpacing(0)
         column.addWidget(self.top)
         column.addWidget(self.pages, 1)
-        column.addWidget(below)
+        column.addWidget(self.below)
         self.setCentralWidget(centre)
         menu = self.top.save.menu()
         menu.addAction("Picture of the gallery…", self._ask_picture)
@@ -118,6 +120,7 @@ class GalleryWindow(QMainWindow):
         self.top.pages.set(page)
         self.pages.setCurrentIndex(page)
         self.top.grid_controls.setVisible(page == CLASSES)
+        self.below.setVisible(page == CLASSES)
         if page == CONVERGENCE:
             self.convergence.show_run(self.run)
 
@@ -178,9 +181,9 @@ class GalleryWindow(QMainWindow):
             rank = {key: place for place, key in enumerate(places)}
             order = sorted(order, key=lambda item: rank.get(pictures.keys[item], len(rank)))
         self.model.show(pictures, order, self._levels())
-        self.top.title.setText(pictures.title)
+        self.top.title.setText(self.title or pictures.title)
         self.top.subtitle.setText(pictures.subtitle())
-        self.setWindowTitle(f"{pictures.title} - mlalign")
+        self.setWindowTitle(f"{self.top.title.text()} - mlalign")
         self._count_selection()
 
     def _levels(self):
@@ -236,4 +239,4 @@ class GalleryWindow(QMainWindow):
 
 def _first_size(count):
     """Thumbnails as large as lets a few dozen be seen at once."""
-    return int(np.clip(round(760 / np.sqrt(max(count, 1))), 96, 180))
+    return int(np.clip(round(760 / np.sqrt(max(count, 1))), 96, 260))

@@ -1,0 +1,50 @@
+"""A run with known members, and a Qt that needs no screen."""
+import os
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import pytest
+
+from mlalign.programs.phantoms import phantoms
+from mlalign.tests.viewers.fabricate import make_run
+
+REFERENCES, SIZE = 6, 48
+
+
+@pytest.fixture(scope="session")
+def references():
+    return phantoms(REFERENCES, SIZE)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, references):
+    """(Run, columns of its particles): noise-free members, four iterations, a final result."""
+    return make_run(tmp_path_factory.mktemp("run"), references)
+
+
+@pytest.fixture(scope="session")
+def application():
+    from mlalign.viewers.gallery.app import make_application
+    return make_application()
+
+
+@pytest.fixture
+def open_window(application):
+    """Open the window for arguments of ``mlalign view``; it is closed after the test."""
+    from PyQt5.QtTest import QTest
+
+    from mlalign.viewers.gallery import app
+    opened = []
+
+    def open_it(*arguments):
+        window = app.open_window(app.parser().parse_args([str(argument) for argument in arguments]))
+        opened.append(window)
+        window.show()
+        QTest.qWait(1)
+        window.details.refresh()
+        return window
+
+    yield open_it
+    for window in opened:
+        window.close()
+        window.deleteLater()

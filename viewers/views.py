@@ -1,0 +1,49 @@
+"""What Scipion's viewers show: the class gallery, in a process of its own, and plot windows."""
+import subprocess
+
+from mlalign.programs.results import FINAL
+from pwem.viewers import EmPlotter
+from pyworkflow import PYTHON
+from pyworkflow.viewer import View
+
+from . import plots
+
+CELL = (4.3, 3.4)       # inches of one plot
+
+
+class GalleryView(View):
+    """The gallery of a run's classes: a program of its own, for Qt and Tk do not live in one process.
+
+    path    : a file that ``mlalign view`` opens
+    options : more of its arguments
+    """
+
+    def __init__(self, path, *options):
+        super().__init__()
+        self.command = [PYTHON, "-m", "mlalign.viewers.gallery", str(path), "--dialog", *options]
+
+    @classmethod
+    def of_run(cls, run, title, iterations=None, follow=False):
+        """The classes of a :class:`~mlalign.programs.results.Run`.
+
+        iterations : the ones to choose from, begun with the last; None: all of them, begun with the newest result
+        follow     : go on with each new iteration
+        """
+        options = ["--title", title]
+        if iterations:
+            options += ["--iterations", ",".join(map(str, iterations))]
+        if follow:
+            options.append("--follow")
+        return cls(run.classes_file(FINAL), *options)
+
+    def show(self):
+        return subprocess.Popen(self.command)
+
+
+def plot_view(history, names, title, eps=None):
+    """A window of Scipion's with the plots ``names`` of a history (see :mod:`mlalign.viewers.plots`)."""
+    columns, rows = plots.grid(len(names))
+    plotter = EmPlotter(windowTitle=title, figsize=(columns * CELL[0], rows * CELL[1]))
+    plots.draw(plotter.getFigure(), history, names, eps=eps)
+    plotter.tightLayoutOn = False           # the figure lays itself out
+    return plotter
