@@ -34,17 +34,28 @@ def pose_errors(truth, result):
     differs from the majority's have infinite ones.
     """
     angle, shift = np.full((2, len(truth["ref"])), np.nan)
-    # From the true reference to the class average: the same for all members when all is well.
-    motion = _matrices(result) @ np.linalg.inv(_matrices(truth))
-    for found in np.unique(result["ref"]):
-        members = result["ref"] == found
-        true = np.bincount(truth["ref"][members]).argmax()
-        members = np.flatnonzero(members & (truth["ref"] == true))
-        error = np.linalg.inv(_consensus(motion[members])) @ motion[members]
-        psi, x, y, flip = pose_parameters(error)
+    motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
+    for found, (true, motion) in class_motions(truth, result).items():
+        members = (result["ref"] == found) & (truth["ref"] == true)
+        psi, x, y, flip = pose_parameters(np.linalg.inv(motion) @ motions[members])
         angle[members] = np.where(flip, np.inf, np.abs(_wrap(psi)))
         shift[members] = np.where(flip, np.inf, np.hypot(x, y))
     return angle, shift
+
+
+def class_motions(truth, result):
+    """Where each class average stands against its true reference: dict found -> (true, motion).
+
+    true: the true class of most members; motion: (3, 3), maps points of that reference to points of the
+    average, as most of those members agree.
+    """
+    motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
+    found = {}
+    for ref in np.unique(result["ref"]):
+        members = result["ref"] == ref
+        true = np.bincount(truth["ref"][members]).argmax()
+        found[int(ref)] = int(true), _consensus(motions[members & (truth["ref"] == true)])
+    return found
 
 
 def score(truth, result):

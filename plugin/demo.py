@@ -1,0 +1,180 @@
+"""``mlalign demo``: from simulated particles to class averages, inside a real Scipion project."""
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mlalign.environment import set_scipion_environment
+from mlalign.programs import options
+from mlalign.programs.errors import UserError, run_program
+from mlalign.programs.options import number
+from mlalign.project import create_project
+
+DESCRIPTION = """\
+See mlalign at work: simulate particles, import them into a Scipion project, classify them with the protocol
+ML2D, and draw the class averages beside the truth.  The data and the picture go to FOLDER; the project lives
+with Scipion's others, in $SCIPION_USER_DATA (~/ScipionUserData when it is not set).
+"""
+
+PIXEL, BOX, SNR = 3.0, 64, 0.1
+
+
+def main(argv=None):
+    parser = options.Parser("mlalign demo", DESCRIPTION)
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", default="demo",
+                        help="where data and picture go")
+    parser.add_argument("--project", metavar="NAME", default="mlalign_demo",
+                        help="Scipion project; when it exists the runs are added to it")
+    parser.add_argument("-n", dest="count", type=number(int, 20), metavar="N", default=2000,
+                        help="number of particles")
+    parser.add_argument("--views", type=number(int, 2, 20), metavar="K", default=5,
+                        help="number of different views")
+    parser.add_argument("--thr", type=number(int, 1), metavar="N", default=min(os.cpu_count() or 1, 8),
+                        help="threads")
+    parser.add_argument("--no_view", action="store_true", help="do not open the class gallery")
+    arguments = parser.parse_args(argv)
+    run_program("mlalign demo", lambda: demo(arguments))
+
+
+def demo(arguments):
+    folder = Path(arguments.folder).resolve()
+    print(f"1. Simulating {arguments.count} particles of {arguments.views} views, "
+          f"{SNR:g} times as much signal as noise ...", flush=True)
+    simulate(folder, arguments)
+    print(f"2. Importing them into the Scipion project {arguments.project} ...", flush=True)
+    set_scipion_environment()
+    project = open_project(arguments.project)
+    particles = import_particles(project, folder)
+    print("3. Classifying them with the protocol ML2D ...", flush=True)
+    protocol = classify(project, particles, arguments)
+    classes = project.path + "/" + protocol.getRun().prefix() + "classes.xmd"
+    picture = folder / "class_averages.png"
+    print("4. Comparing with the truth ...", flush=True)
+    print(f"   {compare(folder, Path(classes), picture)}")
+    report(arguments.project, project.path, classes, picture)
+    if not arguments.no_view and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        subprocess.run([sys.executable, "-m", "mlalign.cli", "view", classes])
+
+
+def simulate(folder, arguments):
+    from mlalign.programs.simulate import parser
+    from mlalign.programs.simulation import run
+    run(parser().parse_args(["-n", str(arguments.count), "--views", str(arguments.views), "--box", str(BOX),
+                             "--pixel_size", str(PIXEL), "--snr", str(SNR), "--mirror", "-o", f"{folder}/"]))
+
+
+# ---- in Scipion; pyworkflow reads the environment when it is imported, hence not above
+
+def open_project(name):
+    """The project of this name, made when there is none; its folder becomes the working folder."""
+    from pyworkflow.project import Manager
+    create_project(name)
+    project = Manager().loadProject(name)
+    os.chdir(project.path)
+    return project
+
+
+def import_particles(project, folder):
+    from pwem.protocols import ProtImportParticles
+    protocol = project.newProtocol(
+        ProtImportParticles, objLabel="simulated particles",
+        importFrom=ProtImportParticles.IMPORT_FROM_RELION, starFile=str(folder / "particles.star"),
+        samplingRate=PIXEL, voltage=300, sphericalAberration=2.7, amplitudeContrast=0.1)
+    project.launchProtocol(protocol, wait=True)
+    return succeeded(protocol)
+
+
+def classify(project, particles, arguments):
+    from mlalign.protocols import MlalignProtML2D
+    protocol = project.newProtocol(MlalignProtML2D, numberOfClasses=arguments.views, randomSeed=1)
+    protocol.inputParticles.set(particles)
+    protocol.inputParticles.setExtended("outputParticles")
+    protocol.numberOfThreads.set(arguments.thr)
+    project.launchProtocol(protocol)
+    watch(project, protocol)
+    return succeeded(protocol)
+
+
+def watch(project, protocol):
+    """Wait for the protocol's end, telling of each iteration."""
+    run, told = protocol.getRun(), 0
+    while protocol.isActive():
+        time.sleep(1)
+        project._updateProtocol(protocol, checkPid=True)
+        iterations = run.iterations()
+        if iterations and iterations[-1] > told:
+            told = iterations[-1]
+            info = run.info(told)
+            print(f"   iteration {told}: log-likelihood {info['logLikelihood']:.8g}, "
+                  f"{100 * info['changed']:.1f} % of the particles changed class", flush=True)
+
+
+def succeeded(protocol):
+    """The protocol; a UserError that says where to look when it failed."""
+    if protocol.isFailed() or protocol.isAborted():
+        message = re.sub("\x1b.*?m", "", protocol.getErrorMessage())      # colours of a terminal
+        raise UserError(f"{protocol.getObjLabel()}: {message}; see {Path(protocol.getStderrLog()).resolve()}")
+    return protocol
+
+
+# ---- what came out
+
+def compare(folder, classes, picture):
+    """Draw the averages of the run with this classes.xmd beside the truth; a line on their agreement."""
+    from mlalign.programs.formats.metadata import read_metadata
+    from mlalign.programs.scoring import class_motions, score
+    images = read_metadata(str(classes).replace("classes.xmd", "images.xmd"))
+    truth = read_metadata(folder / "truth.xmd")
+    truth = truth.take(np.searchsorted(truth["itemId"], images["itemId"]))
+    result = score(truth, images)
+    line = (f"{100 * result['accuracy']:.1f} % of the particles in the right class, "
+            f"half of them aligned within {result['angle']:.1f} degrees and {result['shift']:.2f} px")
+    draw(folder / "references.mrcs", classes.with_name(classes.name.replace(".xmd", ".mrcs")),
+         class_motions(truth, images), np.bincount(images["ref"]), line, picture)
+    return line
+
+
+def draw(references, averages, motions, counts, title, path):
+    """A picture: above the truth, below the averages, each turned to stand as its reference does."""
+    from matplotlib.figure import Figure
+
+    from mlalign.programs.formats.mrc import open_mrc
+    from mlalign.programs.geometry import pose_parameters
+    from mlalign.programs.phantoms import Placer
+    references, averages = (open_mrc(file).read(slice(None)) for file in (references, averages))
+    place = Placer(averages)
+    shown = sorted(motions, key=lambda found: motions[found][0])
+    figure = Figure((1.6 * max(len(shown), 3), 4.2), layout="constrained")
+    figure.suptitle(title, fontsize=9, wrap=True)
+    axes = figure.subplots(2, len(shown), squeeze=False)
+    for (above, below), found in zip(axes.T, shown):
+        true, motion = motions[found]
+        above.imshow(references[true - 1], cmap="gray")
+        above.set_title(f"view {true}", fontsize=9)
+        below.imshow(place(found - 1, *pose_parameters(motion)), cmap="gray")
+        below.set_title(f"class {found}: {counts[found]}", fontsize=9)
+    for each in axes.flat:
+        each.axis("off")
+    figure.savefig(path, dpi=150)
+
+
+def report(name, path, classes, picture):
+    command = os.path.relpath(Path(sys.executable).with_name("mlalign"), os.environ.get("PWD", os.getcwd()))
+    print(f"""
+Done.
+  picture   {picture}
+  classes   {classes}
+  project   {path}
+
+Type next
+  {command} view {classes}
+  {command} project {name}
+In the project's window, select ML2D and press "Analyze Results".""")
+
+
+if __name__ == "__main__":
+    main()
