@@ -10,25 +10,23 @@ FEW_PARTICLES = 50      # per class
 
 def image_errors(images):
     """Errors of a set of images (or classes): an unreadable first file, a box that is not square."""
-    x, y = images.getDimensions()[:2]
-    errors = [] if x == y else [f"The images of {images} have {x} x {y} pixels, expected a square box."]
+    path = _first_path(images)
     try:
-        open_stack(first_image(images).getFileName())
+        _, y, x = open_stack(path).shape
     except UserError as error:
-        errors.append(f"The images of {images} cannot be read: {error}.")
-    return errors
+        return [f"The images cannot be read: {error}."]
+    return [] if x == y else [f"The images of {path} have {x} x {y} pixels, expected a square box."]
 
 
-def first_image(images):
-    """The first image of a set, or the first class's representative."""
+def _first_path(images):
     first = images.getFirstItem()
-    return first.getRepresentative() if isinstance(first, Class2D) else first
+    return (first.getRepresentative() if isinstance(first, Class2D) else first).getFileName()
 
 
 def match_errors(particles, references):
-    """Errors when references have not the particles' box and pixel size."""
+    """Errors when references (that can be read) have not the particles' box and pixel size."""
     errors = []
-    box, size = particles.getXDim(), references.getDimensions()[0]
+    box, size = particles.getXDim(), open_stack(_first_path(references)).shape[-1]
     if size != box:
         errors.append(f"The class images have {size} px and the particles {box} px, expected the same box.")
     ours, theirs = particles.getSamplingRate(), references.getSamplingRate()

@@ -140,7 +140,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         if not self.doGenerateReferences:
             if references is None:
                 return [*errors, "*Class image(s)*: choose images to start from, or generate the classes."]
-            errors += image_errors(references) + match_errors(particles, references)
+            errors += image_errors(references) or match_errors(particles, references)
         classes = self._numberOfClasses()
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
@@ -192,8 +192,8 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         if self.doFast:
             sentences.append("The search was restricted to significant poses [Scheres2005b].")
         if self.doStudent:
-            sentences.append(f"The noise was modelled by a Student-t distribution of {self.studentDf} degrees "
-                             "of freedom [Scheres2009a].")
+            sentences.append("The noise was modelled by a Student-t distribution of "
+                             f"{self.studentDf} degrees of freedom [Scheres2009a].")
         if self.doNorm:
             sentences.append("Contrast and background of every image were refined [Scheres2009b].")
         return [" ".join(sentences)]

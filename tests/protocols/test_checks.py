@@ -1,0 +1,138 @@
+"""What the form says before a run: errors, warnings, citations."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyworkflow.utils import parseBibTex
+
+import mlalign.bibtex
+from mlalign.programs.formats.mrc import write_stack
+from mlalign.tests.protocols.scipion import BOX, PIXEL, connect, new_ml2d, run
+
+
+@pytest.fixture
+def protocol(imported):
+    return new_ml2d(imported.project, imported.particles)
+
+
+def errors(protocol, **values):
+    for name, value in values.items():
+        getattr(protocol, name).set(value)
+    return protocol.validate()
+
+
+def import_stack(imported, images, kind, pixel=PIXEL):
+    path = imported.folder / f"{kind.__name__} {images.shape} {pixel}.mrcs"
+    write_stack(path, images.astype(np.float32), pixel)
+    return run(imported.project, imported.project.newProtocol(kind, filesPath=str(path), samplingRate=pixel))
+
+
+@pytest.fixture(scope="module")
+def odd_averages(imported):
+    """Averages of another box and pixel size."""
+    from pwem.protocols import ProtImportAverages
+    return import_stack(imported, np.zeros((4, BOX - 8, BOX - 8)), ProtImportAverages, pixel=4.0)
+
+
+@pytest.fixture(scope="module")
+def raw_particles(imported):
+    """Not normalised, not square."""
+    from pwem.protocols import ProtImportParticles
+    images = np.random.default_rng(0).normal(130, 20, (40, BOX, BOX - 4))
+    return import_stack(imported, images, ProtImportParticles)
+
+
+def test_defaults_are_valid(protocol):
+    assert errors(protocol) == []
+
+
+def test_without_particles(imported):
+    from mlalign.protocols import MlalignProtML2D
+    assert errors(imported.project.newProtocol(MlalignProtML2D)) == ["*Input particles* cannot be EMPTY."]
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"numberOfClasses": 121}, "121 classes are more than the 120 particles"),
+    ({"numberOfClasses": 0}, "*Number of classes*"),
+    ({"radius": BOX}, f"*Particle radius* is {BOX} px, expected 2 to {BOX // 2}"),
+    ({"radius": 0}, "*Particle radius* is 0 px"),
+    ({"psiStep": 0.0}, "*In-plane rotation sampling (degrees)*"),
+    ({"psiStep": 91.0}, "should be between 0.01 and 90 degrees"),
+    ({"limitResolution": 1, "highResLimit": 5.0}, "is 5.0 Å, expected at least 6 Å, twice the pixel size"),
+    ({"limitResolution": 2, "maxFrequency": 0.6}, "should be between 0.001 and 0.5"),
+    ({"significance": 0.0}, "should be more than 0 and at most 1"),
+    ({"doStudent": True, "studentDf": 0.0}, "*Degrees of freedom*"),
+    ({"stdNoise": 0.0}, "*Std for pixel noise*"),
+    ({"stdOffset": -1.0}, "*Std for origin offset (px)* should not be negative"),
+    ({"maxIters": 0}, "*Maximum number of iterations*"),
+    ({"eps": -1.0}, "*Convergence threshold*"),
+    ({"randomSeed": -2}, "*Random seed*"),
+    ({"iemBlocks": 0}, "*Blocks of incremental EM*"),
+    ({"memory": 0.0}, "*Memory (GiB)*"),
+    ({"fractions": "nowhere.txt"}, "*Initial fractions*: there is no file nowhere.txt"),
+    ({"doGenerateReferences": False}, "*Class image(s)*: choose images"),
+])
+def test_error(protocol, values, message):
+    found = errors(protocol, **values)
+    assert len(found) == 1 and message in found[0]
+
+
+@pytest.mark.parametrize("values", [
+    {"limitResolution": 0, "highResLimit": 1.0}, {"doFast": False, "significance": 0.0}, {"studentDf": 0.0},
+    {"doGenerateReferences": True, "splitReferences": 0}])
+def test_what_is_not_used_is_not_checked(protocol, values):
+    assert errors(protocol, **values) == []
+
+
+def test_references_of_another_box_and_pixel_size(protocol, odd_averages):
+    connect(protocol.inputReferences, odd_averages, "outputAverages")
+    assert errors(protocol) == []                       # generated ones are used
+    box, pixel = errors(protocol, doGenerateReferences=False)
+    assert f"{BOX - 8} px and the particles {BOX} px" in box
+    assert "4 Å/px and the particles 3 Å/px" in pixel
+
+
+def test_classes_from_references_are_counted(protocol, imported):
+    connect(protocol.inputReferences, imported.averages, "outputAverages")
+    assert errors(protocol, doGenerateReferences=False, splitReferences=60) == []
+    assert "122 classes are more than the 120" in errors(protocol, splitReferences=61)[0]
+
+
+def test_images_that_are_not_square(protocol, raw_particles):
+    connect(protocol.inputParticles, raw_particles, "outputParticles")
+    assert f"have {BOX - 4} x {BOX} pixels, expected a square box" in errors(protocol)[0]
+
+
+def test_unreadable_images(protocol, imported):
+    stack = Path(imported.particles.outputParticles.getFirstItem().getFileName())
+    away = stack.rename(stack.with_suffix(".away"))
+    stack.write_bytes(b"nothing")
+    try:
+        found, = protocol.validate()
+        assert "cannot be read" in found and str(stack) in found
+    finally:
+        away.replace(stack)
+
+
+def test_warnings(protocol, raw_particles):
+    assert protocol.warnings() == ["120 particles make 40 per class on average, less than 50: the averages "
+                                   "may stay noisy."]
+    protocol.numberOfClasses.set(2)
+    assert protocol.warnings() == []
+    connect(protocol.inputParticles, raw_particles, "outputParticles")
+    protocol.numberOfClasses.set(1)
+    few, raw = protocol.warnings()
+    assert "40 particles" in few
+    assert "not to be normalised" in raw and "mean is 1.3e+02" in raw
+
+
+@pytest.mark.parametrize("values, cited", [
+    ({"doFast": False}, {"Scheres2005a", "Barnett2019"}),
+    ({}, {"Scheres2005a", "Scheres2005b", "Barnett2019"}),
+    ({"doFast": False, "doStudent": True}, {"Scheres2005a", "Scheres2009a", "Barnett2019"}),
+    ({"doFast": False, "doNorm": True}, {"Scheres2005a", "Scheres2009b", "Barnett2019"}),
+])
+def test_citations(protocol, values, cited):
+    errors(protocol, **values)
+    assert set(protocol._citations()) == cited
+    assert cited <= set(parseBibTex(mlalign.bibtex.__doc__))

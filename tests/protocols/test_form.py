@@ -1,0 +1,88 @@
+"""The form in a window."""
+import os
+
+import pytest
+
+from mlalign.tests.protocols.scipion import BOX, new_ml2d
+
+pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
+
+
+@pytest.fixture
+def form(imported):
+    """The window of a new ML2D with all parameters shown."""
+    from pyworkflow.gui.project import ProjectWindow
+    from pyworkflow.gui.form import FormWindow  # isort: skip  (importing it first is circular)
+    protocol = new_ml2d(imported.project, imported.particles)
+    protocol.expertLevel.set(1)
+    imported.project.saveProtocol(protocol)
+    project = ProjectWindow(imported.project.path)
+    form = FormWindow("ML2D", protocol, lambda *_: None, project)
+    form.root.deiconify()
+    form.root.update()
+    yield form
+    form.root.destroy()
+    project.root.destroy()
+
+
+def set_value(form, name, value):
+    form.widgetDict[name].set(value)
+    form.setParamFromVar(name)
+    form._checkAllChanges()
+    form.root.update()
+
+
+def shown(form, name):
+    return form.widgetDict[name].label.winfo_ismapped() or form.widgetDict[name].label.grid_info() != {}
+
+
+def test_every_parameter_has_a_widget(form):
+    wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName"}
+
+
+@pytest.mark.parametrize("switch, value, appears, vanishes", [
+    ("doGenerateReferences", False, ["inputReferences", "splitReferences"], ["numberOfClasses", "restarts"]),
+    ("doFast", False, [], ["significance", "zeroOffsets"]),
+    ("doStudent", True, ["studentDf", "sigmaTrick"], []),
+    ("limitResolution", 1, ["highResLimit"], []),
+    ("limitResolution", 2, ["maxFrequency"], []),
+    ("maxShift", 3.0, [], ["narrowShifts"]),
+])
+def test_conditions(form, switch, value, appears, vanishes):
+    before = [bool(shown(form, name)) for name in [*appears, *vanishes]]
+    assert before == [False] * len(appears) + [True] * len(vanishes)
+    set_value(form, switch, value)
+    after = [bool(shown(form, name)) for name in [*appears, *vanishes]]
+    assert after == [True] * len(appears) + [False] * len(vanishes)
+
+
+def test_values_typed_into_the_form_are_validated(form):
+    set_value(form, "numberOfClasses", "500")
+    set_value(form, "radius", "400")
+    assert len(form.protocol.validate()) == 2
+
+
+def test_radius_wizard(form, monkeypatch):
+    """It starts from half the box when the radius is automatic, and its answer becomes the parameter."""
+    from pwem.wizards import wizard
+
+    from mlalign.wizards import MlalignParticleRadiusWizard
+    asked = {}
+
+    class Dialog:
+        radiusSlider = None
+
+        def __init__(self, parent, provider, **options):
+            asked.update(options, images=provider.getObjects())
+
+        def resultYes(self):
+            return True
+
+        def getRadius(self, slider):
+            return 11.0
+
+    monkeypatch.setattr(wizard, "MaskPreviewDialog", Dialog)
+    MlalignParticleRadiusWizard().show(form)
+    assert asked["maskRadius"] == BOX // 2 and len(asked["images"]) == 100
+    assert form.protocol.radius.get() == 11
