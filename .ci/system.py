@@ -54,14 +54,18 @@ def become_root():
 
 
 def install(packages):
-    """True when apt-get ended well."""
+    """True when apt-get ended well; what it said is shown when it did not."""
     root = become_root()
     if root is None or shutil.which("apt-get") is None:
         return False
     print(f"Installing system packages: {' '.join(packages)}", flush=True)
     steps = ["update"], ["install", "--no-install-recommends", "-y", *packages]
-    return all(subprocess.run([*root, "apt-get", "-qq", *step], stdout=subprocess.DEVNULL).returncode == 0
-               for step in steps)
+    for step in steps:
+        done = subprocess.run([*root, "apt-get", "-qq", *step], capture_output=True, text=True)
+        if done.returncode:
+            print(done.stderr, file=sys.stderr)
+            return False
+    return True
 
 
 def main():
