@@ -95,20 +95,15 @@ class Run:
 
     def members(self, iteration, ref):
         """Table of the particles of class ``ref`` (1, 2, …) with their poses; empty for an empty class."""
-        path, block = self.classes_file(iteration), f"class{ref:06d}_images"
-        blocks = read_star(path, [block])
-        if block not in blocks:
-            raise UserError(f"{path}: no block data_{block}")
-        return blocks[block]
+        block = f"class{ref:06d}_images"
+        return read_star(self.classes_file(iteration), [block])[block]
 
     def frc(self, iteration, ref):
         """(frequencies in 1/px, correlations) of class ``ref``, each (M,), or None when the run wrote none."""
         path, block = Path(self.prefix(iteration) + "frc.xmd"), f"class{ref:06d}"
         if not path.exists():
             return None
-        table = read_star(path, [block]).get(block)
-        if table is None or not len(table):
-            return None
+        table = read_star(path, [block])[block]
         return table.numbers("resolutionFreqFourier"), table.numbers("resolutionFRC")
 
     def history(self, iterations=None):
@@ -129,9 +124,7 @@ class Run:
         kept = self._kept.get(iteration)
         if kept is None or kept[0] != modified:
             blocks = read_star(path, ["classes", "info"])
-            if "classes" not in blocks:
-                raise UserError(f"{path}: no block data_classes; expected the classes of a run")
-            info = {label: values[0] for label, values in blocks["info"].columns.items()} if "info" in blocks else {}
+            info = {label: values[0] for label, values in blocks["info"].columns.items()}
             kept = self._kept[iteration] = modified, blocks["classes"], info
         return kept[1:]
 

@@ -1,10 +1,11 @@
 """``mlalign view``: opens the gallery of a file.  Qt is loaded only once the command line makes sense."""
 import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
-from ...programs.errors import UserError, run_program
+from ...programs.errors import UserError
 from ...programs.options import Parser
 from ...programs.results import parse_iterations
 
@@ -42,7 +43,11 @@ def parser():
 
 def main(argv=None):
     arguments = parser().parse_args(argv)
-    run_program("mlalign view", lambda: _view(arguments))
+    try:
+        _view(arguments)
+    except UserError as error:
+        print(f"mlalign view: error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def open_window(arguments):
@@ -75,8 +80,22 @@ def _view(arguments):
         if arguments.dialog:
             QMessageBox.warning(None, "mlalign view", str(error))
         raise
+    sys.excepthook = _tell(window)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)       # ctrl+c in the terminal closes the window
     window.show()
     application.exec_()
+
+
+def _tell(window):
+    """An excepthook that tells what a user can mend (a file that has gone) in a window; Qt would abort the program."""
+
+    def hook(kind, error, trace):
+        if issubclass(kind, (UserError, OSError)):
+            window.tell(str(error))
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    return hook
 
 
 def make_application():

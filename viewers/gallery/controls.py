@@ -158,13 +158,12 @@ class IterationBar(QWidget):
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("iteration 888 of 888  "))
         self.follow = QToolButton(text="Live", checkable=True, objectName="live",
                                   toolTip="Show each new iteration as soon as it is there")
-        self.message = QLabel(objectName="muted")
+        self.message = ElidedLabel(objectName="problem")
         row.addWidget(self.play)
         row.addWidget(self.slider, 2)
         row.addWidget(self.label)
         row.addWidget(self.follow)
-        row.addStretch(1)
-        row.addWidget(self.message)
+        row.addWidget(self.message, 1)
         self._timer = QTimer(self, interval=FRAME, timeout=self._advance)
 
     @property
@@ -184,6 +183,11 @@ class IterationBar(QWidget):
         self.slider.setEnabled(len(results) > 1)
         self.play.setEnabled(len(results) > 1)
         self._describe()
+
+    def say(self, text):
+        """Show a line, of which the whole is in its tool tip."""
+        self.message.setText(text)
+        self.message.setToolTip(text)
 
     def choose(self, result):
         self.slider.setValue(self.results.index(result))

@@ -144,8 +144,8 @@ class GalleryWindow(QMainWindow):
         try:
             pictures = ClassPictures(self.run, iteration)
         except UserError as error:
-            return self.iterations.message.setText(str(error))
-        self.iterations.message.setText("")
+            return self.iterations.say(str(error))
+        self.iterations.say("")
         chosen, current = [self.pictures.keys[item] for item in self.view.selected_items()], self._current_item()
         current = None if current is None else self.pictures.keys[current]
         places = [self.pictures.keys[item] for item in self.model.order] if self.iterations.playing else []
@@ -229,7 +229,10 @@ class GalleryWindow(QMainWindow):
             try:
                 save(path)
             except UserError as error:
-                QMessageBox.warning(self, "mlalign", str(error))
+                self.tell(str(error))
+
+    def tell(self, text):
+        QMessageBox.warning(self, "mlalign view", text)
 
     def closeEvent(self, event):
         self._polling.stop()

@@ -1,0 +1,97 @@
+"""The command ``mlalign view``."""
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mlalign.programs.formats.mrc import write_stack
+from mlalign.programs.phantoms import phantoms
+from mlalign.tests.viewers.fabricate import make_run
+
+FIRST_PAINT = """
+import sys, time
+from mlalign.viewers.gallery import app
+application = app.make_application()
+window = app.open_window(app.parser().parse_args(sys.argv[1:]))
+window.show()
+application.processEvents()
+window.grab()
+print(time.time())
+"""
+
+
+def view(*arguments, environment=None, timeout=20):
+    return subprocess.run([sys.executable, "-m", "mlalign.viewers.gallery", *map(str, arguments)], text=True,
+                          capture_output=True, timeout=timeout, env={**os.environ, **(environment or {})})
+
+
+def refused(result):
+    """The one line a user gets."""
+    assert result.returncode == 2 and "Traceback" not in result.stderr and result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("mlalign view: error: ")]
+    assert len(lines) == 1 and result.stderr.rstrip().endswith(lines[0])
+    return lines[0]
+
+
+def broken(folder):
+    """Name -> (file, what the line says) of files that cannot be shown."""
+    garbage, text = folder / "garbage.mrcs", folder / "notes.txt"
+    garbage.write_bytes(b"no image at all")
+    text.write_text("no image")
+    truncated = folder / "truncated.mrcs"
+    write_stack(truncated, np.zeros((3, 16, 16)))
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    no_block = folder / "other_classes.xmd"
+    no_block.write_text("data_particles\nloop_\n_image\n1@a.mrcs\n")
+    lost = folder / "lost_classes.xmd"
+    lost.write_text("data_classes\nloop_\n_ref\n_image\n_classCount\n1 1@lost.mrcs 5\n\n"
+                    "data_info\n_iterationNumber 1\n")
+    return {"missing": (folder / "missing.mrcs", "missing.mrcs"), "garbage": (garbage, "garbage.mrcs"),
+            "unknown": (text, "unknown kind of file"), "truncated": (truncated, "truncated MRC file"),
+            "no run": (folder / "none_classes.xmd", "no such file"), "no block": (no_block, "no block data_classes"),
+            "lost images": (lost, "no file lost.mrcs")}
+
+
+@pytest.mark.parametrize("name", ["missing", "garbage", "unknown", "truncated", "no run", "no block", "lost images"])
+def test_what_cannot_be_shown_gives_one_line(tmp_path, name):
+    path, expected = broken(tmp_path)[name]
+    assert expected in refused(view(path))
+
+
+def test_options_that_need_a_run(made, tmp_path):
+    run, _ = made
+    assert "need the classes.xmd of a run" in refused(view(f"{run.oroot}classes.mrcs", "--plots"))
+    assert "none of the iterations 7-9" in refused(view(run.classes_file(), "--iterations", "7-9"))
+    assert "'3-1' is no selection" in refused(view(run.classes_file(), "--iterations", "3-1"))
+
+
+def test_without_a_display(made):
+    environment = {"QT_QPA_PLATFORM": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    assert "no display" in refused(view(made[0].classes_file(), environment=environment))
+
+
+def test_stays_open_until_it_is_ended(made):
+    process = subprocess.Popen([sys.executable, "-m", "mlalign.viewers.gallery", str(made[0].classes_file())],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(2)
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(5) == -15
+
+
+def test_opens_200_classes_within_two_seconds(tmp_path):
+    references = np.tile(phantoms(20, 128), (10, 1, 1))
+    run, _ = make_run(tmp_path, references, 400, iterations=1)
+    start = time.time()
+    result = subprocess.run([sys.executable, "-c", FIRST_PAINT, str(run.classes_file())], capture_output=True,
+                            text=True, check=True)
+    assert float(result.stdout) - start < 2
+
+
+def test_imports_no_qt_or_scipion_before_it_is_needed():
+    code = "import mlalign.viewers.gallery, mlalign.viewers.plots, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"PyQt5", "pwem", "pyworkflow", "tkinter"} & set(loaded)
