@@ -126,6 +126,7 @@ def succeeded(protocol):
 def compare(folder, classes, picture):
     """Draw the averages of the run with this classes.xmd beside the truth; a line on their agreement."""
     from mlalign.programs.formats.metadata import read_metadata
+    from mlalign.programs.formats.mrc import open_mrc
     from mlalign.programs.scoring import class_motions, score
     images = read_metadata(str(classes).replace("classes.xmd", "images.xmd"))
     truth = read_metadata(folder / "truth.xmd")
@@ -133,31 +134,33 @@ def compare(folder, classes, picture):
     result = score(truth, images)
     line = (f"{100 * result['accuracy']:.1f} % of the particles in the right class, "
             f"half of them aligned within {result['angle']:.1f} degrees and {result['shift']:.2f} px")
-    draw(folder / "references.mrcs", classes.with_name(classes.name.replace(".xmd", ".mrcs")),
-         class_motions(truth, images), np.bincount(images["ref"]), line, picture)
+    references, averages = (open_mrc(file).read(slice(None))
+                            for file in (folder / "references.mrcs", classes.with_suffix(".mrcs")))
+    motions, counts = class_motions(truth, images), np.bincount(images["ref"])
+    shown = sorted(motions, key=lambda found: motions[found][0])
+    views = [(f"view {motions[found][0]}", references[motions[found][0] - 1]) for found in shown]
+    found = [(f"class {found}: {counts[found]}", as_reference(averages[found - 1], motions[found][1]))
+             for found in shown]
+    draw(views, found, line, picture)
     return line
 
 
-def draw(references, averages, motions, counts, title, path):
-    """A picture: above the truth, below the averages, each turned to stand as its reference does."""
-    from matplotlib.figure import Figure
-
-    from mlalign.programs.formats.mrc import open_mrc
+def as_reference(average, motion):
+    """A class average (n, n), turned, shifted and mirrored to stand as its true reference does."""
     from mlalign.programs.geometry import pose_parameters
     from mlalign.programs.phantoms import Placer
-    references, averages = (open_mrc(file).read(slice(None)) for file in (references, averages))
-    place = Placer(averages)
-    shown = sorted(motions, key=lambda found: motions[found][0])
-    figure = Figure((1.6 * max(len(shown), 3), 4.2), layout="constrained")
+    return Placer(average[None])(0, *pose_parameters(motion))
+
+
+def draw(above, below, title, path):
+    """A picture of two rows of images: lists of (title, image)."""
+    from matplotlib.figure import Figure
+    figure = Figure((1.6 * max(len(above), 3), 4.2), layout="constrained")
     figure.suptitle(title, fontsize=9, wrap=True)
-    axes = figure.subplots(2, len(shown), squeeze=False)
-    for (above, below), found in zip(axes.T, shown):
-        true, motion = motions[found]
-        above.imshow(references[true - 1], cmap="gray")
-        above.set_title(f"view {true}", fontsize=9)
-        below.imshow(place(found - 1, *pose_parameters(motion)), cmap="gray")
-        below.set_title(f"class {found}: {counts[found]}", fontsize=9)
-    for each in axes.flat:
+    axes = figure.subplots(2, len(above), squeeze=False)
+    for each, (label, image) in zip(axes.flat, [*above, *below]):
+        each.imshow(image, cmap="gray")
+        each.set_title(label, fontsize=9)
         each.axis("off")
     figure.savefig(path, dpi=150)
 
