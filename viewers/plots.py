@@ -108,8 +108,8 @@ def _signal_change(axes, history, eps):
     _line(axes, history, positive, BLUE)
     if eps:
         axes.axhline(eps, color=RED, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate(f"converged below {eps:g}", (1, eps), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                      textcoords="offset points", ha="right", va="bottom", color=RED, fontsize=8.5)
+        axes.annotate(f"converged below {eps:g}", (0, eps), xycoords=("axes fraction", "data"), xytext=(4, 3),
+                      textcoords="offset points", ha="left", va="bottom", color=RED, fontsize=8.5)
     axes.set(ylabel="largest relative change", yscale="log")
     _iterations(axes, history)
 
@@ -151,7 +151,7 @@ def _occupancy(axes, history, eps):
         named = MOST_CLASSES_NAMED - 1
         bands = np.column_stack([bands[:, :named], bands[:, named:].sum(axis=1)])
         labels = [*labels[:named], f"{len(order) - named} more"]
-    colors = colormaps["viridis"](np.linspace(0.2, 0.95, len(labels)))
+    colors = colormaps["viridis"](np.linspace(0.22, 0.86, len(labels)))
     if len(order) > len(labels):
         colors[-1] = to_rgba(axes.xaxis.label.get_color(), 0.35)
     axes.stackplot(history.iterations, bands.T, colors=colors, labels=labels, edgecolor=axes.get_facecolor(),

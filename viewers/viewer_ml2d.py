@@ -15,9 +15,14 @@ LAST, SELECTION = 0, 1
 class MlalignViewerML2D(ProtocolViewer):
     """Opens the class gallery and the plots of a run of ML2D."""
 
-    _label = "viewer ml2d"
+    _label = "ML2D results"
     _targets = [MlalignProtML2D]
     _environments = [DESKTOP_TKINTER]
+
+    @classmethod
+    def getPlugin(cls):
+        """Scipion gives protocols their plugin, not viewers, whose windows are then entitled "missing"."""
+        return MlalignProtML2D.getPlugin()
 
     def _defineParams(self, form):
         form.addSection(label="Overall results")

@@ -8,7 +8,7 @@ from pyworkflow.viewer import View
 
 from . import plots
 
-CELL = (4.3, 3.4)       # inches of one plot
+CELL = (4.0, 2.9)       # inches of one plot
 
 
 class GalleryView(View):

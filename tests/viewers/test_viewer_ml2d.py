@@ -42,7 +42,8 @@ def visualize(viewer, name):
 def test_scipion_finds_the_viewer_for_the_protocol(project, make_viewer):
     from pwem import Domain
     protocol = make_viewer(0).protocol
-    assert "MlalignViewerML2D" in Domain.getViewers()
+    Domain.getProtocols()
+    assert Domain.getViewers()["MlalignViewerML2D"].getClassLabel() == "mlalign - ML2D results"
     assert [viewer.__name__ for viewer in Domain.findViewers(protocol, "tkinter")] == ["MlalignViewerML2D"]
 
 

@@ -50,20 +50,31 @@ def main(argv=None):
         sys.exit(2)
 
 
-def open_window(arguments):
-    """The :class:`~.window.GalleryWindow` that parsed arguments ask for; a :class:`UserError` when it cannot be."""
+def choose(arguments):
+    """(pictures, run or None, iterations to choose from or None) that parsed arguments ask for; no Qt yet.
+
+    Raises :class:`UserError` when it cannot be shown.
+    """
     from .pictures import ClassPictures, open_pictures
-    from .window import CONVERGENCE, GalleryWindow
     pictures, run = open_pictures(arguments.file)
     if run is None and (arguments.plots or arguments.iterations or arguments.follow):
         raise UserError(f"{arguments.file}: --plots, --iterations and --follow need the classes.xmd of a run")
-    only = parse_iterations(arguments.iterations) if arguments.iterations else None
-    if only:
-        there = [iteration for iteration in only if iteration in run.iterations()]
-        if not there:
-            raise UserError(f"{run.oroot}extra: none of the iterations {arguments.iterations} is there")
-        pictures = ClassPictures(run, there[-1])
+    if not arguments.iterations:
+        return pictures, run, None
+    only = parse_iterations(arguments.iterations)
+    there = [iteration for iteration in only if iteration in run.iterations()]
+    if not there:
+        raise UserError(f"{run.oroot}extra: none of the iterations {arguments.iterations} is there")
+    return ClassPictures(run, there[-1]), run, only
+
+
+def open_window(arguments):
+    """The :class:`~.window.GalleryWindow` for parsed arguments; raises what :func:`choose` raises."""
+    pictures, run, only = choose(arguments)
+    application = make_application()
+    from .window import CONVERGENCE, GalleryWindow
     window = GalleryWindow(pictures, run, only, arguments.follow, arguments.title)
+    window.application = application        # lives as long as its window
     if arguments.plots:
         window.set_page(CONVERGENCE)
     return window
@@ -71,19 +82,18 @@ def open_window(arguments):
 
 def _view(arguments):
     _check_display()
-    from PyQt5.QtWidgets import QMessageBox
-
-    application = make_application()
     try:
         window = open_window(arguments)
     except UserError as error:
         if arguments.dialog:
-            QMessageBox.warning(None, "mlalign view", str(error))
+            from PyQt5.QtWidgets import QMessageBox
+            application = make_application()
+            QMessageBox.warning(None, application.applicationName(), str(error))
         raise
     sys.excepthook = _tell(window)
     signal.signal(signal.SIGINT, signal.SIG_DFL)       # ctrl+c in the terminal closes the window
     window.show()
-    application.exec_()
+    window.application.exec_()
 
 
 def _tell(window):
@@ -107,6 +117,7 @@ def make_application():
     QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
     QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
     application = QApplication.instance() or QApplication(["mlalign view"])
+    application.setApplicationName("mlalign view")
     theme.apply(application)
     return application
 

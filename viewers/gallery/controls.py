@@ -111,6 +111,7 @@ class TopBar(QWidget):
                      icon_button("plus", "Larger thumbnails (+)", lambda: self.zoomed.emit(1)), 10):
             controls.addSpacing(part) if isinstance(part, int) else controls.addWidget(part)
         row.addLayout(names)
+        row.addSpacing(16)
         row.addWidget(self.pages)
         row.addStretch(1)
         row.addWidget(self.grid_controls)
