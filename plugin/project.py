@@ -1,5 +1,4 @@
 """``mlalign project``: Scipion's windows, from pip packages only."""
-import argparse
 import os
 import re
 import sys
@@ -7,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlalign.environment import set_scipion_environment
+from mlalign.programs import options
 from mlalign.programs.errors import UserError, run_program
 
 DESCRIPTION = """\
@@ -16,8 +16,7 @@ projects.  Projects live in $SCIPION_USER_DATA (~/ScipionUserData when it is not
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="mlalign project", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options.Parser("mlalign project", DESCRIPTION)
     parser.add_argument("name", metavar="NAME", nargs="?", help="the project to open")
     arguments = parser.parse_args(argv)
     run_program("mlalign project", lambda: open_project(arguments.name))

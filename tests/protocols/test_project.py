@@ -1,0 +1,204 @@
+"""ML2D in a real Scipion project, from the imported particles to the output."""
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyworkflow.protocol.constants import MODE_RESTART, MODE_RESUME
+from scipy import ndimage
+from sklearn.metrics import adjusted_rand_score
+
+from mlalign.convert import read_table
+from mlalign.programs.formats.images import open_images
+from mlalign.tests.protocols.scipion import PIXEL, import_particles, new_ml2d, run, simulated
+
+QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "numberOfThreads": 1}
+
+
+@pytest.fixture(scope="module")
+def finished(imported):
+    """A finished run of ML2D."""
+    return run(imported.project, new_ml2d(imported.project, imported.particles, **QUICK))
+
+
+def members(classes):
+    """{class: (ids, transforms (n, 4, 4))} of a SetOfClasses2D."""
+    return {one.getObjId(): ([item.getObjId() for item in one],
+                             np.array([item.getTransform().getMatrix() for item in one]))
+            for one in classes.iterItems()}
+
+
+def assert_same_classes(one, other):
+    one, other = members(one), members(other)
+    assert one.keys() == other.keys()
+    for key in one:
+        assert one[key][0] == other[key][0]
+        np.testing.assert_array_equal(one[key][1], other[key][1])
+
+
+def copy_of(imported, protocol, **changes):
+    """A new protocol with the parameters of another."""
+    copy = imported.project.copyProtocol(protocol)
+    for name, value in changes.items():
+        getattr(copy, name).set(value)
+    return copy
+
+
+def apply(matrix, image):
+    """The image moved by a 2-D transform of Scipion about pixel N//2: the point r goes to M r + t."""
+    linear, shift = matrix[:2, :2], matrix[:2, 3]
+    inverse = np.linalg.inv(linear)
+    rows = inverse[::-1, ::-1]                              # (x, y) -> (row, column)
+    origin = np.full(2, image.shape[0] // 2)
+    return ndimage.affine_transform(image, rows, origin - rows @ (origin + shift[::-1]), order=3)
+
+
+def test_classes_are_the_planted_ones(imported, finished):
+    truth = read_table(imported.folder / "truth.xmd")
+    planted = dict(zip(truth["itemId"], truth["ref"]))
+    found = {item: ref for ref, (ids, _) in members(finished.outputClasses).items() for item in ids}
+    assert found.keys() == planted.keys()
+    assert adjusted_rand_score([planted[i] for i in found], list(found.values())) > 0.95
+
+
+def test_aligned_particles_average_to_the_class_average(imported, finished):
+    """Program, STAR file, Scipion's transforms and representatives: one convention."""
+    images = open_images(imported.folder / "particles.mrcs").read(slice(None))
+    y, x = np.mgrid[:images.shape[1], :images.shape[2]] - images.shape[1] // 2
+    circle = np.hypot(x, y) < images.shape[1] // 2 - 3
+    assert any((np.linalg.det(m[:, :2, :2]) < 0).any() for _, m in members(finished.outputClasses).values())
+    for one in finished.outputClasses.iterItems():
+        ids, transforms = members(finished.outputClasses)[one.getObjId()]
+        mean = np.mean([apply(m, images[i - 1]) for i, m in zip(ids, transforms)], axis=0)
+        index, path = one.getRepresentative().getLocation()
+        average = open_images(path).read([index - 1])[0]
+        assert np.corrcoef(mean[circle], average[circle])[0, 1] > 0.97
+
+
+def test_outputs(imported, finished):
+    classes, averages = finished.outputClasses, finished.outputAverages
+    assert classes.getSize() == averages.getSize() == 2
+    assert classes.getImages().getObjId() == imported.particles.outputParticles.getObjId()
+    for one, average in zip(classes.iterItems(), averages.iterItems()):
+        assert one.getRepresentative().getSamplingRate() == average.getSamplingRate() == PIXEL
+        assert one.getRepresentative().getLocation() == average.getLocation()
+        assert one._mlalignResolution.get() > 0
+        for item in one:
+            assert 0 < item._mlalignPMax.get() <= 1 and 0.5 <= item._mlalignClassProbability.get() <= 1
+    sources = {row["object_parent_id"] for row in finished.getRelations()}
+    assert sources == {imported.particles.getObjId()}
+
+
+def test_summary_methods_and_leftovers(finished):
+    summary = " ".join(finished.summary())
+    assert "iterations" in summary and "Log-likelihood" in summary and "Random seed 1" in summary
+    assert "120 particles" in finished.methods()[0]
+    assert not list(Path(finished._getTmpPath()).glob("*"))
+
+
+def test_continue_without_a_change_does_nothing(imported, finished):
+    stamp = Path(finished._root() + "images.xmd").stat().st_mtime_ns
+    finished.runMode.set(MODE_RESUME)
+    run(imported.project, finished)
+    assert Path(finished._root() + "images.xmd").stat().st_mtime_ns == stamp
+
+
+def test_same_seed_same_classes(imported, finished):
+    again = run(imported.project, copy_of(imported, finished, numberOfThreads=2))
+    assert_same_classes(again.outputClasses, finished.outputClasses)
+
+
+def test_continue_with_more_classes_starts_anew(imported, finished):
+    protocol = run(imported.project, copy_of(imported, finished, numberOfClasses=1))
+    assert protocol.outputClasses.getSize() == 1
+    protocol.numberOfClasses.set(2)
+    protocol.runMode.set(MODE_RESUME)
+    run(imported.project, protocol)
+    assert_same_classes(protocol.outputClasses, finished.outputClasses)
+    assert protocol.outputAverages.getSize() == 2
+
+
+def test_continue_with_more_and_with_fewer_iterations(imported, finished):
+    protocol = run(imported.project, copy_of(imported, finished, maxIters=3))
+    short = members(protocol.outputClasses)
+    for iterations in (6, 3):
+        protocol.maxIters.set(iterations)
+        protocol.runMode.set(MODE_RESUME)
+        run(imported.project, protocol)
+        if iterations == 6:
+            assert_same_classes(protocol.outputClasses, finished.outputClasses)
+    for ref, (ids, transforms) in members(protocol.outputClasses).items():
+        assert ids == short[ref][0]
+        np.testing.assert_array_equal(transforms, short[ref][1])
+
+
+def test_killed_and_continued(imported, finished):
+    protocol = copy_of(imported, finished)
+    imported.project.launchProtocol(protocol, wait=False)
+    checkpoint = Path(protocol._root() + "extra/iter002/iter_checkpoint.npz")
+    end = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    imported.project.stopProtocol(protocol)
+    assert not Path(protocol._root() + "classes.xmd").exists(), "it ended before it could be killed"
+    protocol.runMode.set(MODE_RESUME)
+    run(imported.project, protocol)
+    assert "--continue" in Path(protocol.getStdoutLog()).read_text()
+    assert_same_classes(protocol.outputClasses, finished.outputClasses)
+
+
+def test_given_references(imported):
+    project, particles, averages = imported[:3]
+    protocol = run(project, new_ml2d(project, particles, averages, **{**QUICK, "maxIters": 3}))
+    truth = read_table(imported.folder / "truth.xmd")
+    for ref, (ids, _) in members(protocol.outputClasses).items():
+        assert np.mean(truth["ref"][np.array(ids) - 1] == ref) > 0.95   # classes keep the references' numbers
+    sources = {row["object_parent_id"] for row in protocol.getRelations()}
+    assert sources == {particles.getObjId(), averages.getObjId()}
+
+
+def test_disabled_particles_stay_out(imported, tmp_path):
+    particles = import_particles(imported.project, simulated(tmp_path, count=60))
+    images = particles.outputParticles
+    for item_id in (1, 7, 60):
+        item = images[item_id].clone()
+        item.setEnabled(False)
+        images.update(item)
+    images.write()
+    images.close()
+    protocol = run(imported.project, new_ml2d(imported.project, particles, **{**QUICK, "maxIters": 2}))
+    classified = {item for ids, _ in members(protocol.outputClasses).values() for item in ids}
+    assert classified == set(range(1, 61)) - {1, 7, 60}
+
+
+def test_the_programs_error_is_the_protocols(imported, finished, tmp_path):
+    fractions = tmp_path / "fractions.txt"
+    fractions.write_text("0.5\n0.2\n0.3\n")                 # for two classes
+    protocol = copy_of(imported, finished, fractions=str(fractions))
+    with pytest.raises(AssertionError, match=r"ml_align2d: error: .*fractions\.txt"):
+        run(imported.project, protocol)
+
+
+def test_json_round_trip(imported, tmp_path):
+    project, exported = imported.project, tmp_path / "workflow.json"
+    protocol = new_ml2d(project, imported.particles, doStudent=True, studentDf=4.5, limitResolution=2,
+                        maxFrequency=0.3, radius=12, doMirror=False, fractions="my fractions.txt")
+    project.saveProtocol(protocol)
+    project.getRunsGraph(refresh=True)
+    project.exportProtocols([imported.particles, protocol], str(exported))
+    loaded = next(other for other in project.loadProtocols(str(exported)).values()
+                  if other.getClassName() == protocol.getClassName())
+    for name, _ in protocol.getDefinition().iterParams():
+        if not getattr(protocol, name).isPointer() and name != "runName":
+            assert getattr(loaded, name).get() == getattr(protocol, name).get(), name
+    pointer = loaded.inputParticles
+    assert pointer.getObjValue().getClassName() == imported.particles.getClassName()
+    assert pointer.getExtended() == "outputParticles"
+
+
+def test_restart_forgets_the_earlier_run(imported, finished):
+    protocol = run(imported.project, copy_of(imported, finished, maxIters=2))
+    protocol.runMode.set(MODE_RESTART)
+    protocol.maxIters.set(1)
+    run(imported.project, protocol)
+    assert protocol.getRun().iterations()[-1] == 1
