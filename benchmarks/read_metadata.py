@@ -2,8 +2,8 @@
 
     python benchmarks/read_metadata.py [--rows 1000000] [--stacks 1000] [--reader mlalign|emtable]
 
-Writes a RELION 3.1 file (optics table, 19 columns) and its stacks of tiny images to a temporary folder first, in a
-process of its own, so that the figures are those of reading alone.
+Writes a RELION 3.1 file (optics table, 19 columns) and its stacks of tiny images to a temporary folder first,
+in a process of its own, so that the figures are those of reading alone.
 """
 import argparse
 import multiprocessing
@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 
 COLUMNS = {
-    "rlnCoordinateX": "{:.6f}", "rlnCoordinateY": "{:.6f}", "rlnDefocusU": "{:.6f}", "rlnDefocusV": "{:.6f}",
-    "rlnDefocusAngle": "{:.6f}", "rlnPhaseShift": "{:.6f}", "rlnAnglePsi": "{:.6f}", "rlnOriginXAngst": "{:.6f}",
-    "rlnOriginYAngst": "{:.6f}", "rlnCtfMaxResolution": "{:.6f}", "rlnCtfFigureOfMerit": "{:.6f}",
-    "rlnAutopickFigureOfMerit": "{:.6f}", "rlnNormCorrection": "{:.6f}", "rlnLogLikeliContribution": "{:.6e}",
-    "rlnClassNumber": "{:.0f}", "rlnNrOfSignificantSamples": "{:.0f}", "rlnOpticsGroup": "1",
+    **dict.fromkeys(["rlnCoordinateX", "rlnCoordinateY", "rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle",
+                     "rlnPhaseShift", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst",
+                     "rlnCtfMaxResolution", "rlnCtfFigureOfMerit", "rlnAutopickFigureOfMerit",
+                     "rlnNormCorrection"], "{:.6f}"),
+    "rlnLogLikeliContribution": "{:.6e}",
+    "rlnClassNumber": "{:.0f}",
+    "rlnNrOfSignificantSamples": "{:.0f}",
+    "rlnOpticsGroup": "1",
 }
 OPTICS = """
 data_optics
@@ -50,7 +53,8 @@ def write_input(folder, rows, stacks):
         write_stack(folder / f"Extract/job012/movies/mic_{stack:05d}.mrcs", np.zeros((per_stack, 2, 2)), 1.06)
     with open(folder / "particles.star", "w") as file:
         file.write(OPTICS)
-        file.writelines(f"_{label} #{i}\n" for i, label in enumerate([*COLUMNS, "rlnImageName", "rlnMicrographName"], 1))
+        labels = [*COLUMNS, "rlnImageName", "rlnMicrographName"]
+        file.writelines(f"_{label} #{i}\n" for i, label in enumerate(labels, 1))
         for row in range(rows):
             stack, image = divmod(row, per_stack)
             file.write(f"{texts[image]} {image + 1:06d}@Extract/job012/movies/mic_{stack:05d}.mrcs "
@@ -71,11 +75,14 @@ def read_emtable(path):
     return table
 
 
+READERS = {"mlalign": read_mlalign, "emtable": read_emtable}
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--stacks", type=int, default=1000)
-    options.add_argument("--reader", choices=["mlalign", "emtable"], default="mlalign")
+    options.add_argument("--reader", choices=READERS, default="mlalign")
     options = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -84,7 +91,7 @@ def main():
         writer.join()
         path = folder / "particles.star"
         start = time.perf_counter()
-        kept = globals()["read_" + options.reader](path)
+        kept = READERS[options.reader](path)
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"{path.stat().st_size / 1e6:.0f} MB read in {seconds:.1f} s, peak memory {peak:.0f} MB")

@@ -1,16 +1,17 @@
 """File formats: metadata, stacks of images, checkpoints.  Import from the modules; nothing is loaded here.
 
 images
-    ``open_images(path) -> ImageSource``: metadata, or a stack of any kind.  It has ``.count .size .pixel_size
-    .rows``, ``.metadata`` (enabled rows, with ``itemId`` and ``image``), ``.read(rows)`` float32 (B, n, n) and
-    ``.names(rows)`` for messages.  ``check_pixels(images, names)``.  ``open_stack(path)``: one file.
+    ``open_images(path) -> ImageSource``: metadata, or a stack of any kind.  It has ``.count``, ``.size``,
+    ``.pixel_size``, ``.metadata`` (enabled rows, with ``itemId`` and ``image``), ``.read(rows)`` -> float32
+    (B, n, n) and ``.names(rows)`` for messages.
+    ``check_pixels(images, names)``.  ``open_stack(path)``: one file.
 star
     ``read_star(path, blocks=None) -> {block: MetaData}`` with labels as in the file.
     ``write_star(path, {block: columns})``.
     ``MetaData``: ``.columns .path len() in [label] .numbers(label) .take(rows)``.
 metadata
-    ``read_metadata(path, block=None) -> MetaData``: Xmipp's or RELION's table of images in one vocabulary, the
-    one that ``labels`` lists.
+    ``read_metadata(path, block=None) -> MetaData``: Xmipp's or RELION's table of images in one vocabulary
+    (``labels``).
 mrc
     ``open_mrc(path)``, ``read_volume(path) -> volume, pixel_size``,
     ``write_stack(path, images, pixel_size)``,

@@ -31,24 +31,31 @@ def load_checkpoint(path):
     another format.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            head = json.loads(archive.read(_META))
-            if head["format"] != FORMAT:
-                raise UserError(f"{path}: checkpoint of format {head['format']}, this program reads {FORMAT}")
-            arrays = {name.removesuffix(".npy"): _read_array(archive, name)
-                      for name in archive.namelist() if name != _META}
+        with open(path, "rb") as file:
+            return _load(path, file)
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {error.strerror}") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
+
+
+def _load(path, file):
+    try:
+        archive = zipfile.ZipFile(file)
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        head = json.loads(archive.read(_META))
+        found, meta = head["format"], head["meta"]
+    except Exception as error:              # a damaged archive fails in many ways
         raise UserError(f"{path}: damaged checkpoint ({error}); continue from an earlier one") from error
-    return arrays, head["meta"]
+    if found != FORMAT:
+        raise UserError(f"{path}: checkpoint of format {found}, this program reads {FORMAT}")
+    names = [name for name in archive.namelist() if name != _META]
+    return {name.removesuffix(".npy"): _read_array(archive, name) for name in names}, meta
 
 
 def _read_array(archive, name):
     with archive.open(name) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        member.read()       # to the end, where the checksum is compared
-    return array
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def _plain(value):

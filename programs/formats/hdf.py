@@ -1,4 +1,4 @@
-"""EMAN's HDF5 stacks: a group ``/MDF/images/<i>`` per image holds its pixels and its ``EMAN.*`` attributes."""
+"""EMAN's HDF5 stacks: group ``/MDF/images/<i>`` holds an image's pixels and its ``EMAN.*`` attributes."""
 import os
 from contextlib import contextmanager
 
@@ -55,7 +55,7 @@ class HdfStack:
         return images
 
     def attributes(self, index):
-        """The image's attributes (dict, names without ``EMAN.``): bool, numbers, lists, str, (3, 4) transforms."""
+        """The image's attributes, without ``EMAN.``: dict of bool, numbers, lists, str, (3, 4) transforms."""
         attributes = self._group(index).attrs
         return {name.removeprefix("EMAN."): _decode(value) for name, value in attributes.items()}
 
@@ -90,7 +90,9 @@ def hdf_writer(path, pixel_size=None):
     pixel_size : Å/px, written as EMAN's ``apix_x``, ``apix_y`` and ``apix_z``.
     """
     # HDF5 1.8's format: an attribute (the list of a class's particles, say) may exceed 64 kB
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+    # through a Python file: HDF5's own answer to a full disk is no OSError and pages of noise
+    with whole_file(path) as temporary, open(temporary, "w+b") as raw, \
+            h5py.File(raw, "w", libver=("v108", "v110")) as file:
         writer = _HdfWriter(file, pixel_size)
         yield writer
         writer.finish()

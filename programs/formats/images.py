@@ -14,23 +14,27 @@ _LIST = (".lst",)
 _MRC = (".mrc", ".mrcs", ".st", ".map", ".rec", ".ali")
 _SPIDER = (".stk", ".spi", ".xmp")
 _HDF = (".hdf", ".h5", ".hdf5")
+_BLOCK = re.compile(r"(\w*)@(.+)", re.DOTALL)
 _LOCATION = re.compile(r"(\d+)@(.+)", re.DOTALL)
+_NO_NUMBER = -1         # a row that names a file only: fine when it holds one image
 _OPEN_STACKS = 200      # file descriptors are few: many systems allow 1024
 
 
 def open_images(path):
-    """Open metadata (``.star``, ``.xmd``, EMAN's ``.lst``) or a stack (MRC, SPIDER, HDF): :class:`ImageSource`.
+    """Open metadata (``.star``, ``.xmd``, EMAN's ``.lst``) or a stack: :class:`ImageSource`.
 
     ``block@file.star`` names the block to read, ``3@stack.mrcs`` one image of a stack.
     Raises :class:`UserError` for whatever is wrong with the files; the header of every stack is checked here.
     """
-    block, at, name = str(path).rpartition("@")
-    kind = _kind(name)
+    path = str(path)
+    kind = _kind(path)
     if kind in _METADATA:
-        return ImageSource(read_metadata(name, block if at else None), Path(name).parent)
+        match = _BLOCK.fullmatch(path)
+        block, name = match.groups() if match else (None, path)
+        return ImageSource(read_metadata(name, block), Path(name).parent)
     if kind in _LIST:
-        return ImageSource(read_list(name), Path(name).parent)
-    number, name = split_location(str(path))
+        return ImageSource(read_list(path), Path(path).parent)
+    number, name = split_location(path)
     numbers = open_stack(name).numbers if number is None else [number]
     return ImageSource(image_table([f"{number:06d}@{name}" for number in numbers], name))
 
@@ -38,8 +42,8 @@ def open_images(path):
 def open_stack(path):
     """Open one stack by its extension.
 
-    Returns an object with ``shape`` (count, ny, nx), ``pixel_size`` (Å/px or None), ``numbers`` (1-based, of the
-    images that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, ny, nx).
+    Returns an object with ``shape`` (count, ny, nx), ``pixel_size`` (Å/px or None), ``numbers`` (1-based, of
+    the images that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, ny, nx).
     """
     kind, path = _kind(path), _without_suffix(path)
     # imported here: programs start quickly, and few need every kind
@@ -98,7 +102,7 @@ class ImageSource:
         return [f"row {row} ({image})" for row, image in zip(self.rows[rows], self.metadata["image"][rows])]
 
     def _locate(self, folder):
-        """From column ``image``: the stack of every row, and its 0-based image there (-1: none is named)."""
+        """From column ``image``: the stack of every row, and its 0-based image there."""
         stacks = {}             # path as written -> its place in _paths
         numbers = np.empty(self.count, np.int64)
         self._stack_of, self._paths = np.empty(self.count, np.int32), []
@@ -108,12 +112,12 @@ class ImageSource:
                 stacks[written] = len(self._paths)
                 self._paths.append(self._find(folder, written, i))
             self._stack_of[i] = stacks[written]
-            numbers[i] = 0 if number is None else number
+            numbers[i] = _NO_NUMBER if number is None else number
         self._index = numbers - 1
         if list(stacks) != self._paths:
             # whoever reads our output elsewhere must find what was found beside this metadata
             self.metadata.columns["image"] = np.array(
-                [f"{number:06d}@{self._paths[stack]}" if number else self._paths[stack]
+                [f"{number:06d}@{self._paths[stack]}" if number != _NO_NUMBER else self._paths[stack]
                  for number, stack in zip(numbers.tolist(), self._stack_of)], dtype=object)
 
     def _find(self, folder, written, i):
@@ -136,11 +140,11 @@ class ImageSource:
                 raise UserError(f"{path}: images of {nx} x {ny} pixels, expected {self.size} x {self.size} "
                                 f"as in {self._paths[0]}")
         counts = counts[self._stack_of]
-        self._index[(self._index == -1) & (counts == 1)] = 0
+        self._index[(self._index == _NO_NUMBER - 1) & (counts == 1)] = 0
         bad = np.flatnonzero((self._index < 0) | (self._index >= counts))
         if len(bad):
             i = bad[0]
-            raise UserError(f"{self.metadata.path}: {self.names([i])[0]}: the stack has {counts[i]} images, "
+            raise UserError(f"{self.metadata.path}: {self.names([i])[0]}: no such image, "
                             f"expected number@stack with a number from 1 to {counts[i]}")
 
     def _find_pixel_size(self):

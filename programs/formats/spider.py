@@ -19,6 +19,9 @@ def open_spider(path):
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (SyntaxError, ValueError, OverflowError) as error:       # the last two: header floats as ints
         raise UserError(f"{path}: not a readable SPIDER file: {error}") from error
+    if min(nx, ny, count) < 1:
+        raise UserError(f"{path}: not a readable SPIDER file: its header gives {count} images "
+                        f"of {nx} x {ny} pixels")
     # a stack has one header for the file, then one before every image
     record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (ny, nx))], "offsets": [header],
                        "itemsize": header + 4 * ny * nx})

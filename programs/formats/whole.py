@@ -16,6 +16,7 @@ def whole_file(path):
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folders = {str(folder) for folder in path.parents}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -23,9 +24,10 @@ def whole_file(path):
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        if error.filename not in (None, str(temporary), *map(str, [path.parent, *path.parents])):
+        if error.filename not in {None, str(temporary), *folders}:
             raise           # another file's trouble, met while this one was being written
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        where = f" ({error.filename})" if error.filename in folders else ""
+        raise UserError(f"cannot write {path}: {error.strerror or error}{where}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
