@@ -181,6 +181,9 @@ def fill_averages(averages, classes):
         average.setObjId(one.getObjId())
         average.setSamplingRate(classes.getSamplingRate())
         average.setClassId(one.getObjId())
+        for attribute in map(_attribute, CLASS_SCORES):
+            if one.hasAttribute(attribute):
+                setattr(average, attribute, Float(getattr(one, attribute).get()))
         averages.append(average)
 
 
@@ -199,8 +202,11 @@ def _row_of(table, ref):
 
 def _scores(table, labels):
     """{attribute: column} of those labels the table has."""
-    return {f"_mlalign{label[0].upper()}{label[1:]}": table.numbers(label)
-            for label in labels if label in table}
+    return {_attribute(label): table.numbers(label) for label in labels if label in table}
+
+
+def _attribute(label):
+    return f"_mlalign{label[0].upper()}{label[1:]}"
 
 
 def _set_scores(item, scores, row):

@@ -198,6 +198,7 @@ def test_averages(particles):
         (1, (1, "out_classes.mrcs"), PIXEL), (2, (2, "out_classes.mrcs"), PIXEL)]
     assert averages.getSamplingRate() == PIXEL and averages.getAlignment() == ALIGN_NONE
     assert not averages.hasCTF()
+    assert [a._mlalignResolution.get() for a in averages.iterItems()] == [8, 9]
 
 
 @pytest.mark.parametrize("refs, message", [
