@@ -1,8 +1,8 @@
 """What a classification run has written: the reader that summaries, plots and windows share.
 
-A run is known by its prefix ``<oroot>``: the final result is ``<oroot>classes.xmd`` and its like, the result of
-iteration NNN is ``<oroot>extra/iterNNN/iter_classes.xmd`` and its like.  Files appear whole, so a run can be read
-while it goes on.
+A run is known by its prefix ``<oroot>``: the final result is ``<oroot>classes.xmd`` and its like, the result
+of iteration NNN is ``<oroot>extra/iterNNN/iter_classes.xmd`` and its like.  Files appear whole, so a run can
+be read while it goes on.
 """
 import re
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Run:
 
     @classmethod
     def of_file(cls, path):
-        """(run, iteration) of a ``…classes.xmd``, which need not exist yet; None for any other file or ``block@file``."""
+        """(run, iteration) of a ``…classes.xmd``, there or still to come; None for any other file."""
         path = Path(path)
         if not path.name.endswith("classes.xmd") or "@" in path.parts[0]:
             return None
@@ -66,7 +66,7 @@ class Run:
         return sorted(int(match[1]) for folder in folders if (match := _ITERATION.match(folder.parent.name)))
 
     def results(self):
-        """Everything there is to look at, in order: iterations, then FINAL unless a later iteration outdates it."""
+        """All there is to look at, in order: iterations, then FINAL unless a later iteration outdates it."""
         found = self.iterations()
         final = _modified(self.classes_file())
         if final and (not found or final >= _modified(self.classes_file(found[-1]))):
@@ -77,7 +77,7 @@ class Run:
         """The last of :meth:`results`; a :class:`UserError` when there is none."""
         found = self.results()
         if not found:
-            raise UserError(f"{self.classes_file()}: no such file, and no iterations under {self.oroot}extra either")
+            raise UserError(f"{self.classes_file()}: no such file, and no iterations under {self.oroot}extra")
         return found[-1]
 
     def classes(self, iteration=FINAL):
@@ -99,7 +99,7 @@ class Run:
         return read_star(self.classes_file(iteration), [block])[block]
 
     def frc(self, iteration, ref):
-        """(frequencies in 1/px, correlations) of class ``ref``, each (M,), or None when the run wrote none."""
+        """(frequencies in 1/px, correlations) of class ``ref``, each (M,); None when the run wrote none."""
         path, block = Path(self.prefix(iteration) + "frc.xmd"), f"class{ref:06d}"
         if not path.exists():
             return None
@@ -107,15 +107,16 @@ class Run:
         return table.numbers("resolutionFreqFourier"), table.numbers("resolutionFRC")
 
     def history(self, iterations=None):
-        """The :class:`History` of these iterations (default: all on disk); a :class:`UserError` when there is none."""
+        """The :class:`History` of these iterations (default: all on disk); UserError when there is none."""
         iterations = self.iterations() if iterations is None else list(iterations)
         if not iterations:
             raise UserError(f"{self.oroot}extra: no iterations yet")
-        count = max(len(self.classes(i)) for i in iterations)
+        infos, tables = [self.info(i) for i in iterations], [self.classes(i) for i in iterations]
+        count = max(map(len, tables))
         return History(
             np.array(iterations),
-            {label: np.array([self.info(i).get(label, np.nan) for i in iterations], float) for label in INFO},
-            {label: np.array([_column(self.classes(i), label, count) for i in iterations]) for label in PER_CLASS},
+            {label: np.array([info.get(label, np.nan) for info in infos], float) for label in INFO},
+            {label: np.array([_column(table, label, count) for table in tables]) for label in PER_CLASS},
             self.pixel_size(iterations[-1]))
 
     def _tables(self, iteration):
@@ -130,7 +131,7 @@ class Run:
 
 
 def parse_iterations(text):
-    """Sorted iteration numbers of a selection such as ``1,3-5 8``; a :class:`UserError` when it is not one."""
+    """Sorted iteration numbers of a selection such as ``1,3-5 8``; :class:`UserError` when it is not one."""
     numbers = set()
     for part in re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip())):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)

@@ -1,7 +1,7 @@
-"""Plots of a run's convergence: plain functions that draw a :class:`~mlalign.programs.results.History` on axes.
+"""Plots of a run's convergence: functions that draw a :class:`~mlalign.programs.results.History` on axes.
 
-``draw(figure, history, names)`` lays the named plots (keys of :data:`PLOTS`) out on any matplotlib figure, so the
-gallery's window, Scipion's plot windows and a script that saves a picture share the same look.
+``draw(figure, history, names)`` lays the named plots (keys of :data:`PLOTS`) out on any matplotlib figure, so
+the gallery's window, Scipion's plot windows and a script that saves a picture share the same look.
 """
 import math
 from typing import Callable, NamedTuple
@@ -24,9 +24,10 @@ _COMMON = {
 
 
 def _style(background, ink, muted, grid):
-    return {**_COMMON, "figure.facecolor": background, "axes.facecolor": background, "savefig.facecolor": background,
-            "text.color": ink, "axes.titlecolor": ink, "axes.labelcolor": muted, "xtick.color": muted,
-            "ytick.color": muted, "axes.edgecolor": grid, "grid.color": grid}
+    return {**_COMMON, "figure.facecolor": background, "axes.facecolor": background,
+            "savefig.facecolor": background, "text.color": ink, "axes.titlecolor": ink,
+            "axes.labelcolor": muted, "xtick.color": muted, "ytick.color": muted, "axes.edgecolor": grid,
+            "grid.color": grid}
 
 
 LIGHT = _style("#ffffff", "#202327", "#5c636c", "#e3e6ea")
@@ -82,7 +83,8 @@ def _line(axes, history, values, color, **options):
 def _nothing(axes, text):
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=axes.xaxis.label.get_color())
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
+              color=axes.xaxis.label.get_color())
 
 
 def _log_likelihood(axes, history, eps):
@@ -177,7 +179,8 @@ def _changed(axes, history, eps):
 def _resolution(axes, history, eps):
     """The resolution used, beside the best class's; finer is higher."""
     pixel = history.pixel_size
-    _line(axes, history, pixel / history.info["maxres"] if pixel else history.info["maxres"], BLUE, label="used")
+    used = history.info["maxres"]
+    _line(axes, history, pixel / used if pixel else used, BLUE, label="used")
     best = history.classes["resolution"]
     best = -_largest(-np.where(best > 0, best, np.nan))
     if pixel and not np.isnan(best).all():
@@ -197,22 +200,23 @@ def _largest(values):
 
 PLOTS = {
     "logLikelihood": Plot("Log-likelihood", _log_likelihood,
-                          "How well the classes explain the particles. It rises and levels off; it may step when the "
-                          "resolution used grows or a class is revived."),
+                          "How well the classes explain the particles. It rises and levels off; it may step "
+                          "when the resolution used grows or a class is revived."),
     "pMax": Plot("Probability of the best pose", _p_max,
-                 "Mean over the particles of the probability of their best class, rotation and shift: near 1 when "
-                 "poses are certain."),
+                 "Mean over the particles of the probability of their best class, rotation and shift: near 1 "
+                 "when poses are certain."),
     "signalChange": Plot("Signal change", _signal_change,
-                         "The largest relative change of a class average from one iteration to the next; the run has "
-                         "converged when it falls below the threshold."),
-    "occupancy": Plot("Class occupancy", _occupancy, "The share of the particles in each class, largest below."),
+                         "The largest relative change of a class average from one iteration to the next; the "
+                         "run has converged when it falls below the threshold."),
+    "occupancy": Plot("Class occupancy", _occupancy,
+                      "The share of the particles in each class, largest below."),
     "changed": Plot("Particles that changed class", _changed,
                     "The share of the particles whose most probable class is another than before."),
     "resolution": Plot("Resolution", _resolution,
                        "The resolution that the run used, and that of its best class average by FRC."),
     "mirrorFraction": Plot("Mirror fraction", _mirror_fraction,
-                           "The share of mirrored particles in each class of the last iteration: near 0 or 1 when a "
-                           "particle lies on one face, about a half when on both."),
+                           "The share of mirrored particles in each class of the last iteration: near 0 or 1 "
+                           "when particles lie on one face, about a half when on both."),
     "sigmaNoise": Plot("Noise deviation", _sigma_noise,
                        "Standard deviation of the pixels' noise; it falls as the class averages improve."),
     "sigmaOffset": Plot("Shift deviation", _sigma_offset,
@@ -222,7 +226,8 @@ PLOTS = {
 
 def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK):
     """Fourier ring correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines."""
-    with rc_context({**style, "font.size": 8, "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8}):
+    small = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 8)
+    with rc_context({**style, **small}):
         figure.clear()
         figure.set_facecolor(style["figure.facecolor"])
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)

@@ -1,10 +1,11 @@
 """What *Analyze results* shows for a run of ML2D, finished or not."""
-from mlalign.programs.errors import UserError
-from mlalign.programs.results import parse_iterations
-from mlalign.protocols import MlalignProtML2D
 from pwem.viewers.mdviewer.viewer import MDView
 from pyworkflow.protocol.params import EnumParam, LabelParam, StringParam
 from pyworkflow.viewer import DESKTOP_TKINTER, ProtocolViewer
+
+from mlalign.programs.errors import UserError
+from mlalign.programs.results import parse_iterations
+from mlalign.protocols import MlalignProtML2D
 
 from . import plots
 from .views import GalleryView, plot_view
@@ -28,13 +29,14 @@ class MlalignViewerML2D(ProtocolViewer):
         form.addSection(label="Overall results")
         form.addParam("classesFrom", EnumParam, choices=["last", "selection"], default=LAST,
                       display=EnumParam.DISPLAY_HLIST, label="Classes from iteration",
-                      help="*last*: the final result, or the newest iteration of a run that still goes on; any other "
-                           "can be chosen in the gallery.\n*selection*: only the iterations named below.")
+                      help="*last*: the final result, or the newest iteration of a run that still goes on; "
+                           "any other can be chosen in the gallery.\n"
+                           "*selection*: only the iterations named below.")
         form.addParam("iterations", StringParam, default="", condition=f"classesFrom == {SELECTION}",
                       label="Iterations", help="Examples: 1,3,4 or 3-5")
         form.addParam("showClasses", LabelParam, important=True, label="Show the class gallery",
-                      help="Class averages with their sizes and resolutions; a click shows a class large, with its "
-                           "members aligned. It follows a run that still goes on.")
+                      help="Class averages with their sizes and resolutions; a click shows a class large, "
+                           "with its members aligned. It follows a run that still goes on.")
         if self.protocol.hasAttribute("outputClasses"):
             form.addParam("showOutput", LabelParam, label="Show the output classes in Scipion's viewer")
         form.addParam("showAllPlots", LabelParam, label="Show all plots")
@@ -43,8 +45,8 @@ class MlalignViewerML2D(ProtocolViewer):
             group.addParam(name, LabelParam, label=plots.PLOTS[name].title, help=plots.PLOTS[name].meaning)
 
     def _getVisualizeDict(self):
-        return {"showClasses": self._showClasses, "showOutput": self._showOutput, "showAllPlots": self._showPlots,
-                **dict.fromkeys(self._plots(), self._showPlots)}
+        return {"showClasses": self._showClasses, "showOutput": self._showOutput,
+                **dict.fromkeys(["showAllPlots", *self._plots()], self._showPlots)}
 
     def _validate(self):
         if self.classesFrom != SELECTION:
@@ -73,11 +75,12 @@ class MlalignViewerML2D(ProtocolViewer):
 
     def _showPlots(self, name):
         names = self._plots() if name == "showAllPlots" else [name]
+        title = f"{self.protocol.getRunName()}: iterations"
         try:
             history = self.protocol.getRun().history()
         except UserError as error:
             return [self.infoMessage(str(error), "Plots")]
-        return [plot_view(history, names, f"{self.protocol.getRunName()}: iterations", self.protocol.eps.get())]
+        return [plot_view(history, names, title, self.protocol.eps.get())]
 
 
 def _range(iterations):

@@ -1,10 +1,11 @@
 """What Scipion's viewers show: the class gallery, in a process of its own, and plot windows."""
 import subprocess
 
-from mlalign.programs.results import FINAL
 from pwem.viewers import EmPlotter
 from pyworkflow import PYTHON
 from pyworkflow.viewer import View
+
+from mlalign.programs.results import FINAL
 
 from . import plots
 
@@ -26,7 +27,7 @@ class GalleryView(View):
     def of_run(cls, run, title, iterations=None, follow=False):
         """The classes of a :class:`~mlalign.programs.results.Run`.
 
-        iterations : the ones to choose from, begun with the last; None: all of them, begun with the newest result
+        iterations : the ones to choose from, last first; None: all of them, and the final result
         follow     : go on with each new iteration
         """
         options = ["--title", title]

@@ -12,7 +12,8 @@ from mlalign.programs.results import FINAL, Run, parse_iterations
 def write(run, iteration, counts=(3, 1), members=True, **info):
     """Write a small classes.xmd: ``counts`` particles in the classes."""
     refs = np.repeat(np.arange(1, len(counts) + 1), counts)
-    blocks = {"classes": {"ref": np.arange(1, len(counts) + 1), "classCount": counts, "weight": np.array(counts, float)},
+    blocks = {"classes": {"ref": np.arange(1, len(counts) + 1), "classCount": counts,
+                          "weight": np.array(counts, float)},
               "info": {"iterationNumber": [iteration or 0], "logLikelihood": [-100.0 + (iteration or 0)],
                        **{label: [value] for label, value in info.items()}}}
     if members:
@@ -112,13 +113,14 @@ def test_history_has_nan_where_a_file_is_silent(run):
 
 def test_frc(run):
     assert run.frc(1, 1) is None
-    write_star(run.prefix(1) + "frc.xmd", {f"class00000{ref}": {"resolutionFreqFourier": [0, 0.1],
-                                                               "resolutionFRC": [1, ref / 10]} for ref in (1, 2)})
+    curves = {f"class00000{ref}": {"resolutionFreqFourier": [0, 0.1], "resolutionFRC": [1, ref / 10]}
+              for ref in (1, 2)}
+    write_star(run.prefix(1) + "frc.xmd", curves)
     np.testing.assert_array_equal(run.frc(1, 2), [[0, 0.1], [1, 0.2]])
 
 
-@pytest.mark.parametrize("text, numbers", [("1,3,4", [1, 3, 4]), ("3-5", [3, 4, 5]), (" 2 5, 6 - 8", [2, 5, 6, 7, 8]),
-                                           ("7", [7]), ("4,2-4", [2, 3, 4])])
+@pytest.mark.parametrize("text, numbers", [("1,3,4", [1, 3, 4]), ("3-5", [3, 4, 5]), ("7", [7]),
+                                           (" 2 5, 6 - 8", [2, 5, 6, 7, 8]), ("4,2-4", [2, 3, 4])])
 def test_selections_of_iterations(text, numbers):
     assert parse_iterations(text) == numbers
 

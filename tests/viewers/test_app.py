@@ -51,11 +51,12 @@ def broken(folder):
                     "data_info\n_iterationNumber 1\n")
     return {"missing": (folder / "missing.mrcs", "missing.mrcs"), "garbage": (garbage, "garbage.mrcs"),
             "unknown": (text, "unknown kind of file"), "truncated": (truncated, "truncated MRC file"),
-            "no run": (folder / "none_classes.xmd", "no such file"), "no block": (no_block, "no block data_classes"),
-            "lost images": (lost, "no file lost.mrcs")}
+            "no run": (folder / "none_classes.xmd", "no such file"),
+            "no block": (no_block, "no block data_classes"), "lost images": (lost, "no file lost.mrcs")}
 
 
-@pytest.mark.parametrize("name", ["missing", "garbage", "unknown", "truncated", "no run", "no block", "lost images"])
+@pytest.mark.parametrize("name", ["missing", "garbage", "unknown", "truncated", "no run", "no block",
+                                  "lost images"])
 def test_what_cannot_be_shown_gives_one_line(tmp_path, name):
     path, expected = broken(tmp_path)[name]
     assert expected in refused(view(path))
@@ -93,5 +94,5 @@ def test_opens_200_classes_within_two_seconds(tmp_path):
 
 def test_imports_no_qt_or_scipion_before_it_is_needed():
     code = "import mlalign.viewers.gallery, mlalign.viewers.plots, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"PyQt5", "pwem", "pyworkflow", "tkinter"} & set(loaded)
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"PyQt5", "pwem", "pyworkflow", "tkinter"} & set(loaded.split())

@@ -32,14 +32,16 @@ def test_lines_are_the_info_block(name):
 
 
 def test_signal_change_is_the_largest_over_the_classes_beside_eps():
-    axes = axes_of("signalChange", signalChange=[[np.nan] * 3, [1, 5, 2], [4, 1, 1], [0.1, 0.2, 0.01], [0, 0, 0]])
+    changes = [[np.nan] * 3, [1, 5, 2], [4, 1, 1], [0.1, 0.2, 0.01], [0, 0, 0]]
+    axes = axes_of("signalChange", signalChange=changes)
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [np.nan, 5e-3, 4e-3, 2e-4, np.nan])
     assert axes.get_yscale() == "log" and axes.lines[1].get_ydata()[0] == 5e-5
 
 
 def test_mirror_fraction_bars_are_the_newest_iteration():
     axes = axes_of("mirrorFraction")
-    np.testing.assert_allclose([bar.get_height() for bar in axes.patches], history().classes["mirrorFraction"][-1])
+    newest = history().classes["mirrorFraction"][-1]
+    np.testing.assert_allclose([bar.get_height() for bar in axes.patches], newest)
     assert axes.get_ylim()[0] == 0
 
 
@@ -75,7 +77,8 @@ def test_all_plots_fit_on_a_page():
     figure = Figure((13, 8))
     plots.draw(figure, history(), style=plots.DARK)
     figure.canvas.draw()
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [plot.title for plot in plots.PLOTS.values()]
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == [plot.title for plot in plots.PLOTS.values()]
 
 
 def test_frc_axis_reads_in_angstrom():

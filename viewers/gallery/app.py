@@ -12,14 +12,17 @@ from ...programs.results import parse_iterations
 DESCRIPTION = """\
 Look at images in a window.
 
-For FILE = the classes.xmd of a run (or of one of its iterations) it shows the class averages with their sizes and
-resolutions, each class's members aligned with it, its FRC curve, all iterations, and plots of the convergence; a run
-that is still going on can be followed.  Any other metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) is shown image
-by image.
+For FILE = the classes.xmd of a run (or of one of its iterations) it shows the class averages with their sizes
+and resolutions, each class's members aligned with it, its FRC curve, all iterations, and plots of the
+convergence; a run that is still going on can be followed.  Any other metadata (.xmd, .star) or stack (.mrcs,
+.spi, .hdf) is shown image by image.
 """
 
 EXAMPLES = """\
-keys: arrows, shift, ctrl  choose      + -  thumbnail size      < >  iteration      p  play      ctrl+s  save a picture
+keys:
+  arrows, shift, ctrl   choose classes          < >      previous, next iteration
+  + -                   thumbnail size          p        play the iterations
+  escape                choose none             ctrl+s   save a picture
 
 examples:
   mlalign view out/ml2d_classes.xmd
@@ -35,7 +38,8 @@ def parser():
     p.add_argument("--iterations", metavar="LIST", default="",
                    help="offer only these iterations, such as 1,3-5, and begin with the last of them")
     p.add_argument("--follow", action="store_true", help="show each new iteration as soon as it is there")
-    p.add_argument("--title", metavar="TEXT", default="", help="title of the window (default: from FILE's name)")
+    p.add_argument("--title", metavar="TEXT", default="",
+                   help="title of the window (default: from FILE's name)")
     p.add_argument("--dialog", action="store_true",
                    help="tell errors in a window as well, for when nobody sees the terminal")
     return p
@@ -97,7 +101,10 @@ def _view(arguments):
 
 
 def _tell(window):
-    """An excepthook that tells what a user can mend (a file that has gone) in a window; Qt would abort the program."""
+    """An excepthook that tells what a user can mend, such as a file that has gone, in a window.
+
+    Without one Qt would abort the program.
+    """
 
     def hook(kind, error, trace):
         if issubclass(kind, (UserError, OSError)):
@@ -123,7 +130,7 @@ def make_application():
 
 
 def _check_display():
-    """Qt aborts the program, with a core, where it finds no screen or lacks a library; say what is missing instead."""
+    """Say what is missing where Qt, finding no screen or lacking a library, would abort with a core dump."""
     if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
         return
     if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
@@ -132,5 +139,5 @@ def _check_display():
     try:
         ctypes.CDLL(str(Path(PyQt5.__file__).parent / "Qt5" / "plugins" / "platforms" / "libqxcb.so"))
     except OSError as error:
-        raise UserError(f"Qt cannot open windows: {error}; on Debian and Ubuntu: apt-get install libxcb-icccm4 "
-                        "libxcb-keysyms1 libxcb-xinerama0 libxkbcommon-x11-0") from error
+        raise UserError(f"Qt cannot open windows: {error}; on Debian and Ubuntu: apt-get install "
+                        "libxcb-icccm4 libxcb-keysyms1 libxcb-xinerama0 libxkbcommon-x11-0") from error

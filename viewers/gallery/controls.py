@@ -93,8 +93,8 @@ class TopBar(QWidget):
         self.sort = theme.ComboBox(toolTip="Sort by")
         self.direction = icon_button("down", "Largest first / smallest first", self._turn)
         self.descending = True
-        self.contrast = Choice(("Together", "Each"), ("The same grey levels for all images: strong classes look strong",
-                                                      "Each image with its own grey levels"))
+        self.contrast = Choice(("Together", "Each"), ("The same grey levels for all images",
+                                                      "Each image with grey levels of its own"))
         self.contrast.chosen.connect(lambda number: self.contrast_chosen.emit(bool(number)))
         self.slider = QSlider(Qt.Horizontal, minimum=SMALLEST, maximum=LARGEST, toolTip="Thumbnail size")
         self.slider.setFixedWidth(90)
@@ -107,7 +107,8 @@ class TopBar(QWidget):
         controls.setSpacing(6)
         for part in (QLabel("Sort", objectName="muted"), self.sort, self.direction, 10,
                      QLabel("Contrast", objectName="muted"), self.contrast, 10,
-                     icon_button("minus", "Smaller thumbnails (−)", lambda: self.zoomed.emit(-1)), self.slider,
+                     icon_button("minus", "Smaller thumbnails (−)", lambda: self.zoomed.emit(-1)),
+                     self.slider,
                      icon_button("plus", "Larger thumbnails (+)", lambda: self.zoomed.emit(1)), 10):
             controls.addSpacing(part) if isinstance(part, int) else controls.addWidget(part)
         row.addLayout(names)

@@ -34,7 +34,7 @@ class ImagePane(QWidget):
         self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
 
     def show_image(self, image, levels=None, pixel_size=None):
-        """image: (n, m) or None for nothing; levels as in :func:`.grid.thumbnail`; pixel_size in Å or None."""
+        """image: (n, n), None for nothing; levels: see :func:`.grid.thumbnail`; pixel_size: Å/px or None."""
         self.image, self.levels, self.pixel_size = image, levels, pixel_size
         self.update()
 
@@ -82,7 +82,7 @@ class ImagePane(QWidget):
 
 
 class FrcPane(QWidget):
-    """The FRC curve of a class, or a line saying why there is none.  matplotlib is loaded by the first curve."""
+    """The FRC curve of a class, or a line saying that there is none.  The first curve loads matplotlib."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -160,11 +160,11 @@ class MembersPane(QWidget):
 
     def _offer_filters(self, pixel_size):
         chosen = FILTERS.index(self.filter.currentData()) if self.filter.count() else 2
-        unit = f"{{:.3g}} {'Å' if pixel_size else 'px'}"
         self.filter.blockSignals(True)
         self.filter.clear()
         for period in FILTERS:
-            self.filter.addItem("low-pass " + unit.format(period * (pixel_size or 1)) if period else "unfiltered", period)
+            length = f"{period * pixel_size:.3g} Å" if pixel_size else f"{period} px"
+            self.filter.addItem(f"low-pass {length}" if period else "unfiltered", period)
         self.filter.setCurrentIndex(chosen)
         self.filter.blockSignals(False)
 

@@ -22,8 +22,8 @@ def save_picture(path, view):
     rows = -(-model.rowCount() // columns)
     width, height = columns * card.width() + 2 * MARGIN, rows * card.height() + 2 * MARGIN
     if width * height > MOST_PIXELS or max(width, height) > 32767:
-        raise UserError(f"{model.rowCount()} thumbnails of {view.shown} px make a picture of {width} x {height} px, "
-                        "too large; choose smaller thumbnails")
+        raise UserError(f"{model.rowCount()} thumbnails of {view.shown} px make a picture of {width} x "
+                        f"{height} px, too large; choose smaller thumbnails")
     image = QImage(width, height, QImage.Format_RGB32)
     image.fill(QColor(theme.WINDOW))
     painter = QPainter(image)
@@ -44,12 +44,12 @@ def save_image(path, image):
     with whole_file(path) as temporary:
         if not image.save(str(temporary), ending):
             temporary.touch()
-            raise UserError(f"cannot write {path}: expected a name that ends in .png, .jpg or .tif, in a folder "
-                            "that can be written")
+            raise UserError(f"cannot write {path}: expected a name that ends in .png, .jpg or .tif, in a "
+                            "folder that can be written")
 
 
 def save_table(path, pictures, items):
-    """Write the numbers of the given items, in that order, as comma-separated values; raises :class:`UserError`."""
+    """Write the numbers of the given items, in that order, as comma-separated values.  Raises UserError."""
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(pictures.columns)

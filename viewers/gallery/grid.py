@@ -21,7 +21,7 @@ from . import imaging, theme
 
 SMALLEST, LARGEST, ZOOM = 40, 512, 1.2       # thumbnail sizes in px, and the factor of one zoom step
 QPixmapCache.setCacheLimit(192 * 1024)       # KiB of thumbnails kept
-_versions = itertools.count()                # of a model's pictures and levels, to tell cached thumbnails apart
+_versions = itertools.count()                # of models' pictures and levels, to tell cached thumbnails apart
 
 
 def thumbnail(image, levels, size):
@@ -250,7 +250,7 @@ class ThumbnailView(QListView):
         return max(1, self._width() // self.delegate.card_size(self.size).width())
 
     def _width(self):
-        return self.viewport().width() - 1        # Qt starts a new row when the last card would end at the border
+        return self.viewport().width() - 1        # Qt starts a new row when a card would end at the border
 
     def set_size(self, size):
         """Thumbnails of ``size`` px; the current one stays in view."""

@@ -1,4 +1,4 @@
-"""What happens to an image between the file and the screen: contrast, alignment, low-pass filter.  No Qt here."""
+"""What happens to an image between file and screen: contrast, alignment, low-pass filter.  No Qt here."""
 import numpy as np
 from scipy import ndimage
 
@@ -32,7 +32,8 @@ def align(image, psi, shift_x, shift_y, flip):
     inverse = np.linalg.inv(pose_matrix(psi, shift_x, shift_y, flip))[swap][:, swap]
     rotation, shift = inverse[:2, :2], inverse[:2, 2]
     centre = size // 2
-    return ndimage.affine_transform(np.asarray(image, np.float32), rotation, centre - rotation @ centre + shift,
+    offset = centre - rotation @ centre + shift
+    return ndimage.affine_transform(np.asarray(image, np.float32), rotation, offset,
                                     order=3, mode="constant", cval=float(np.mean(image)))
 
 

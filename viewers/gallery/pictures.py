@@ -18,7 +18,7 @@ SAMPLE = 100        # images looked at to choose grey levels that suit all
 
 
 class Column(NamedTuple):
-    """Numbers of all items: a label, values (rows,), text of one value, and whether sorting starts with the largest."""
+    """Numbers of all items: label, values (rows,), text of one value, whether the largest sorts first."""
     label: str
     values: np.ndarray
     text: Callable
@@ -26,7 +26,7 @@ class Column(NamedTuple):
 
 
 class Caption(NamedTuple):
-    """Texts below a thumbnail; of ``right`` and ``below`` the first that fits is shown.  faded: of little interest."""
+    """Texts below a thumbnail; of ``right`` and ``below`` the first that fits is shown.  faded: dimmed."""
     strong: str
     right: tuple = ()
     below: tuple = ()
@@ -61,7 +61,8 @@ class Pictures:
     def order(self, key, descending):
         """Items sorted by a column; those without a number come last, equal ones keep their order."""
         values = np.asarray(self.columns[key].values, float)
-        return np.argsort(np.where(np.isnan(values), np.inf, -values if descending else values), kind="stable")
+        rank = np.where(np.isnan(values), np.inf, -values if descending else values)
+        return np.argsort(rank, kind="stable")
 
     def numbers(self, item):
         """(label, text) of every column but the number, for the details."""
@@ -140,7 +141,8 @@ class ClassPictures(Pictures):
         resolution = self.columns["resolution"]
         right = (resolution.text(resolution.values[item]),) if resolution.values[item] > 0 else ()
         share = self.columns["share"].text(self.share[item])
-        return Caption(str(self.refs[item]), right, (f"{particles:,}  ·  {share}", f"{particles:,}"), particles == 0)
+        below = (f"{particles:,}  ·  {share}", f"{particles:,}")
+        return Caption(str(self.refs[item]), right, below, faded=particles == 0)
 
     def frc(self, item):
         return self.run.frc(self.iteration, int(self.refs[item]))
@@ -162,7 +164,8 @@ class MemberPictures(Pictures):
         numbers = {label: table.numbers(label) for label in self.LABELS if label in table}
         columns = {label: Column(label, values, "{:.6g}".format) for label, values in numbers.items()}
         source = ImageSource(table)
-        super().__init__("Members", source, columns, source.metadata["itemId"] if "itemId" in table else source.rows)
+        keys = source.metadata["itemId"] if "itemId" in table else source.rows
+        super().__init__("Members", source, columns, keys)
         self.poses = np.column_stack([source.metadata.numbers(label) for label in self.LABELS[:4]])
         self.pixel_size, self.period = pixel_size, period
 
@@ -180,7 +183,7 @@ class MemberPictures(Pictures):
 
 
 def open_pictures(path):
-    """(pictures, run) of a file: the classes of a run for its ``…classes.xmd``, else the file's images and None.
+    """(pictures, run) of a file: a run's classes for its ``…classes.xmd``, else the file's images and None.
 
     The final ``…classes.xmd`` of a run that has not ended stands for its newest iteration.
     Raises :class:`UserError`.
@@ -211,7 +214,8 @@ def _class_columns(table):
         "mirrorFraction": Column("Mirrored", column("mirrorFraction"), lambda value: f"{100 * value:.0f} %"),
         "signalChange": Column("Signal change", column("signalChange") / 1000, "{:.2g}".format),
     }
-    return {key: column for key, column in columns.items() if key in ALWAYS or not np.isnan(column.values).all()}
+    return {key: column for key, column in columns.items()
+            if key in ALWAYS or not np.isnan(column.values).all()}
 
 
 def _geometry(source, pixel_size=None):

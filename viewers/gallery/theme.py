@@ -1,4 +1,4 @@
-"""Colours, style sheet and icons of the gallery's windows: a neutral dark surround, so that images stand out."""
+"""Colours, style sheet and icons of the gallery: a neutral dark surround, so that images stand out."""
 from PyQt5.QtCore import QPointF, QRectF, QSize, Qt
 from PyQt5.QtGui import QColor, QFont, QIcon, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from PyQt5.QtWidgets import QComboBox
@@ -61,8 +61,8 @@ def apply(application):
     palette = QPalette()
     for role, color in ((QPalette.Window, WINDOW), (QPalette.Base, WINDOW), (QPalette.AlternateBase, CARD),
                         (QPalette.Button, CARD), (QPalette.WindowText, INK), (QPalette.Text, INK),
-                        (QPalette.ButtonText, INK), (QPalette.Highlight, ACCENT), (QPalette.ToolTipBase, CARD),
-                        (QPalette.ToolTipText, INK), (QPalette.HighlightedText, "#ffffff")):
+                        (QPalette.ButtonText, INK), (QPalette.ToolTipBase, CARD), (QPalette.ToolTipText, INK),
+                        (QPalette.Highlight, ACCENT), (QPalette.HighlightedText, "#ffffff")):
         palette.setColor(role, QColor(color))
     application.setPalette(palette)
     font = QFont(application.font())

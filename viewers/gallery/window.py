@@ -1,6 +1,6 @@
 """The gallery's window: the grid, the details beside it, the bars, and the page of plots."""
 import numpy as np
-from PyQt5.QtCore import QModelIndex, Qt, QTimer
+from PyQt5.QtCore import QTimer
 from PyQt5.QtGui import QKeySequence
 from PyQt5.QtWidgets import (
     QFileDialog,
@@ -102,7 +102,7 @@ class GalleryWindow(QMainWindow):
         self.top.page_chosen.connect(self.set_page)
         self.top.slider.setValue(self.view.size)
         self.view.zoomed.connect(self.top.slider.setValue)
-        self.view.selectionModel().currentChanged.connect(self._current_changed)
+        self.view.selectionModel().currentChanged.connect(lambda *_: self._show_details())
         self.view.selectionModel().selectionChanged.connect(self._count_selection)
         self.iterations.chosen.connect(self.show_result)
         self.iterations.follow.toggled.connect(self.poll)
@@ -146,7 +146,8 @@ class GalleryWindow(QMainWindow):
         except UserError as error:
             return self.iterations.say(str(error))
         self.iterations.say("")
-        chosen, current = [self.pictures.keys[item] for item in self.view.selected_items()], self._current_item()
+        chosen = [self.pictures.keys[item] for item in self.view.selected_items()]
+        current = self._current_item()
         current = None if current is None else self.pictures.keys[current]
         places = [self.pictures.keys[item] for item in self.model.order] if self.iterations.playing else []
         self._show(pictures, places)
@@ -198,9 +199,6 @@ class GalleryWindow(QMainWindow):
     def _current_item(self):
         index = self.view.currentIndex()
         return self.model.item(index) if index.isValid() else None
-
-    def _current_changed(self, current, previous=QModelIndex()):
-        self._show_details()
 
     def _show_details(self):
         self.details.show_item(self.pictures, self._current_item(), self.model.levels)
