@@ -23,11 +23,11 @@ def open_spider(path):
         raise UserError(f"{path}: not a readable SPIDER file: its header gives {count} images "
                         f"of {nx} x {ny} pixels")
     # a stack has one header for the file, then one before every image
-    record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (ny, nx))], "offsets": [header],
-                       "itemsize": header + 4 * ny * nx})
-    start = header if image.istack else 0
-    expected, found = start + count * record.itemsize, os.path.getsize(path)
+    start, size = (header if image.istack else 0), header + 4 * ny * nx
+    expected, found = start + count * size, os.path.getsize(path)
     if found < expected:
         raise UserError(f"{path}: truncated SPIDER file: {found} bytes, expected {expected} for "
                         f"{count} images of {nx} x {ny} pixels")
+    record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (ny, nx))], "offsets": [header],
+                       "itemsize": size})
     return MappedStack(path, np.memmap(path, record, "r", start, (count,))["pixels"], None)

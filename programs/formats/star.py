@@ -66,12 +66,12 @@ def read_star(path, blocks=None):
     gives columns of length 1.  Raises :class:`UserError` naming file and line for a missing file or block, a
     row with too few or too many values, or a word where a number belongs.
     """
-    text = set()        # (block, label) of columns in which a late row turned out not to be a number
+    text = set()        # (block, label) of columns in which only a late row turned out not to be a number
     while True:
         try:
-            with _open(path) as file:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 return _parse(path, file, blocks, text)
-        except _NotANumber as late:
+        except _LateText as late:
             text.add(late.args)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
@@ -101,11 +101,11 @@ def missing_block(path, name, tables):
 # ---- reading
 
 class _NotANumber(Exception):
+    """args: index of the word."""
+
+
+class _LateText(Exception):
     """args: block, label."""
-
-
-def _open(path):
-    return open(path, encoding="utf-8", errors="surrogateescape")
 
 
 def _parse(path, file, wanted, text):
@@ -137,70 +137,67 @@ class _Block:
     def __init__(self, path, name, text, wanted):
         self.path, self.name, self.text = path, name, text
         self.wanted = wanted is None or name in wanted
-        self.loop = self.started = False
-        self.columns = {}                   # label -> _Column
-        self.values = []                    # of a one-row block
+        self.loop = self.in_rows = False
+        self.columns = []
         self.lines, self.numbers = [], []   # rows not yet converted
 
     def add(self, number, line):
-        if self.started:
+        if self.in_rows:
             self._add_row(number, line)
         elif line[0] == "_":
             self._add_label(number, line)
         elif line.startswith("loop_") and not self.columns:
             self.loop = True
         elif self.loop and self.columns:
-            self.started = True
+            self.in_rows = True
             self._add_row(number, line)
         else:
             raise UserError(f"{self.path}, line {number}: found {line[:40]!r}, expected loop_ or a _label")
 
     def finish(self):
-        if self.values:
-            self._convert([self.values], [self.values_line])
-        elif self.lines:
-            self._flush()
-        return {label: column.array() for label, column in self.columns.items()}
+        if self.lines:
+            self._convert_rows()
+        return {column.label: column.array() for column in self.columns}
 
     def _add_label(self, number, line):
         words = _split(line)
         label = words[0][1:]
-        if label in self.columns:
+        if any(column.label == label for column in self.columns):
             raise UserError(f"{self.path}, line {number}: a second column _{label}")
-        self.columns[label] = _Column(label, (self.name, label) in self.text)
-        if not self.loop:
-            if len(words) != 2:
-                raise UserError(f"{self.path}, line {number}: {len(words) - 1} values after _{label}, "
-                                "expected one")
-            self.values.append(words[1])
-            self.values_line = number
+        self.columns.append(_Column(label, (self.name, label) in self.text))
+        if self.loop:
+            return
+        if len(words) != 2:
+            raise UserError(f"{self.path}, line {number}: {len(words) - 1} values after _{label}, "
+                            "expected one")
+        self._add_words(self.columns[-1], words[1:], [number])
 
     def _add_row(self, number, line):
         self.lines.append(line)
         self.numbers.append(number)
         if len(self.lines) == CHUNK:
-            self._flush()
+            self._convert_rows()
 
-    def _flush(self):
-        self._convert([_split(line) for line in self.lines], self.numbers)
+    def _convert_rows(self):
+        rows, expected = [_split(line) for line in self.lines], len(self.columns)
+        if set(map(len, rows)) != {expected}:
+            number, row = next((n, row) for n, row in zip(self.numbers, rows) if len(row) != expected)
+            raise UserError(f"{self.path}, line {number}: {len(row)} values, expected {expected} "
+                            f"(block data_{self.name}: {_listed(column.label for column in self.columns)})")
+        for column, words in zip(self.columns, zip(*rows)):
+            self._add_words(column, words, self.numbers)
         self.lines, self.numbers = [], []
 
-    def _convert(self, rows, numbers):
-        expected = len(self.columns)
-        if set(map(len, rows)) != {expected}:
-            number, row = next((n, row) for n, row in zip(numbers, rows) if len(row) != expected)
-            raise UserError(f"{self.path}, line {number}: {len(row)} values, expected {expected} "
-                            f"(block data_{self.name}: {_listed(self.columns)})")
-        for column, words in zip(self.columns.values(), zip(*rows)):
-            try:
-                column.add(words)
-            except _NotANumber as error:
-                if column.label not in NUMBERS:
-                    raise _NotANumber(self.name, column.label) from None
-                row = error.args[0]
-                kind = "a whole number" if column.label in WHOLE else "a number"
-                raise UserError(f"{self.path}, line {numbers[row]}: _{column.label} is {words[row]!r}, "
-                                f"expected {kind}") from None
+    def _add_words(self, column, words, numbers):
+        try:
+            column.add(words)
+        except _NotANumber as error:
+            if column.label not in NUMBERS:
+                raise _LateText(self.name, column.label) from None
+            row, = error.args
+            kind = "a whole number" if column.label in WHOLE else "a number"
+            raise UserError(f"{self.path}, line {numbers[row]}: _{column.label} is {words[row]!r}, "
+                            f"expected {kind}") from None
 
 
 class _Column:
@@ -212,15 +209,16 @@ class _Column:
         self.parts = []
 
     def add(self, words):
+        """Convert words; :class:`_NotANumber` when the label or earlier rows promised numbers."""
         if self.type is int and not self._add_numbers(words, int):
             self.type = float
-        elif self.type is int:
-            return
-        if self.type is float and not self._add_numbers(words, float):
+            self.add(words)
+        elif self.type is float and not self._add_numbers(words, float):
             if self.parts or self.label in NUMBERS:
                 raise _NotANumber(next(i for i, word in enumerate(words) if not _is_number(word)))
             self.type = str
-        if self.type is str:
+            self.add(words)
+        elif self.type is str:
             pool = {}           # equal words share one object: a micrograph's name comes in hundreds of rows
             self.parts.append(np.array([pool.setdefault(word, word) for word in words], dtype=object))
 

@@ -75,9 +75,15 @@ def test_faulty_files_are_named(tmp_path):
 def test_a_header_with_absurd_counts(tmp_path):
     path = tmp_path / "x.stk"
     save_stack(path, RNG.normal(size=(3, 16, 16)).astype("f4"))
+    sound = np.fromfile(path, "<f4")
     for count in (np.nan, np.inf, -1, 0):
-        words = np.fromfile(path, "<f4")
+        words = sound.copy()
         words[25] = count
         words.tofile(path)
         with pytest.raises(UserError, match=r"x\.stk: not a readable SPIDER file: "):
             open_spider(path)
+    words = sound.copy()
+    words[1] = 1e9          # rows
+    words.tofile(path)
+    with pytest.raises(UserError, match=r"x\.stk: truncated SPIDER file: .* of 16 x 1000000000 pixels"):
+        open_spider(path)

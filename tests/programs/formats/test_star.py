@@ -141,6 +141,8 @@ def test_errors_name_file_and_line(tmp_path):
     assert error(path) == f"{path}, line 4: a second column _x"
     path = write(tmp_path, "data_a\n_x 1 2\n")
     assert error(path) == f"{path}, line 2: 2 values after _x, expected one"
+    path = write(tmp_path, "data_a\n_x 1\n_shiftX abc\n_y 1\n")
+    assert error(path) == f"{path}, line 3: _shiftX is 'abc', expected a number"
     path = write(tmp_path, "data_a\nfoo bar\n")
     assert error(path) == f"{path}, line 2: found 'foo bar', expected loop_ or a _label"
     path = write(tmp_path, "some text\n")
