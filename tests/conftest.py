@@ -6,8 +6,8 @@ import subprocess
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-# The shell ends the display when its input closes, that is when this process is gone, however it ended: windows
-# whose display goes first end the process themselves, with an error.
+# The shell ends the display when its input closes, that is when this process is gone, however it ended.  Not
+# earlier: windows whose display goes first end the process themselves, with an error.
 XVFB = "Xvfb -displayfd {} -screen 0 1920x1300x24 -nolisten tcp & cat; kill $!"
 PATIENCE = 20       # seconds
 
