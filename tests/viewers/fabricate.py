@@ -70,5 +70,6 @@ def make_run(folder, references, count=200, iterations=4, final=True, noise=0.0)
 
 def _frc(crossing, size, rng):
     frequency = np.linspace(0, 0.5, size // 2 + 1)
-    correlation = 1 / (1 + (frequency / crossing) ** 8) + rng.normal(0, 0.02, len(frequency)) * (frequency > 0)
+    noise = rng.normal(0, 0.02, len(frequency)) * (frequency > 0)
+    correlation = 1 / (1 + (frequency / crossing) ** 8) + noise
     return {"resolutionFreqFourier": frequency, "resolutionFRC": correlation}

@@ -237,7 +237,7 @@ def test_lost_particles_are_told_in_the_pane(tmp_path, references, open_window):
     run, _ = make_run(tmp_path, references, 30, iterations=1)
     (tmp_path / "particles.mrcs").unlink()
     window = open_window(run.classes_file())
-    assert "no file" in window.details.members.count.text()
+    assert "no file" in window.details.members.problem.text()
     assert window.details.image.image is not None
 
 

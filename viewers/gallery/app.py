@@ -118,13 +118,17 @@ def _tell(window):
 def make_application():
     """The QApplication, in the gallery's look."""
     from PyQt5.QtCore import Qt
+    from PyQt5.QtGui import QIcon
     from PyQt5.QtWidgets import QApplication
+
+    import mlalign
 
     from . import theme
     QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
     QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
     application = QApplication.instance() or QApplication(["mlalign view"])
     application.setApplicationName("mlalign view")
+    application.setWindowIcon(QIcon(str(Path(mlalign.__file__).with_name(mlalign._logo))))
     theme.apply(application)
     return application
 

@@ -191,9 +191,6 @@ class IterationBar(QWidget):
         self.message.setText(text)
         self.message.setToolTip(text)
 
-    def choose(self, result):
-        self.slider.setValue(self.results.index(result))
-
     def step(self, steps):
         """Go that many results on, as far as there are any."""
         self.slider.setValue(self.slider.value() + steps)

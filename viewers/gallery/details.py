@@ -123,6 +123,8 @@ class MembersPane(QWidget):
         self.model = ThumbnailModel(threaded=True, parent=self)
         self.view = ThumbnailView(self.model, 72, lines=0, parent=self)
         self.count = QLabel(objectName="muted")
+        self.problem = QLabel(objectName="problem", wordWrap=True)
+        self.problem.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
         self.more = QPushButton("Show more", clicked=self._more)
         self.filter = theme.ComboBox(toolTip="Low-pass filter of the members: raw particles are mostly noise")
         self.filter.currentIndexChanged.connect(self._filter_changed)
@@ -132,23 +134,22 @@ class MembersPane(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(header)
+        layout.addWidget(self.problem)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.more, 0, Qt.AlignHCenter)
         self._offer_filters(None)
 
-    def show_members(self, members):
-        """members: a :class:`.pictures.MemberPictures`, or None for an empty class."""
+    def show_members(self, members, problem=""):
+        """members: a :class:`.pictures.MemberPictures`, None for an empty class; problem: why there are none."""
         self.members = members
+        self.problem.setText(problem.replace("/", "/\u200b"))        # lines may break inside a path
+        self.problem.setVisible(bool(problem))
         self._offer_filters(members.pixel_size if members else None)
         if members:
             members.period = self.filter.currentData()
         self.model.show(members, [])
         self.view.scrollToTop()
         self._more()
-
-    def show_problem(self, text):
-        self.show_members(None)
-        self.count.setText(text)
 
     def _more(self):
         total, shown = len(self.members) if self.members else 0, len(self.model.order)
@@ -239,7 +240,7 @@ class Details(QWidget):
         try:
             self.members.show_members(pictures.members(item))
         except UserError as error:
-            self.members.show_problem(str(error))
+            self.members.show_members(None, str(error))
 
     def _fill(self, numbers):
         while self._numbers.count():

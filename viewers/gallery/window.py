@@ -156,19 +156,17 @@ class GalleryWindow(QMainWindow):
         self._show_details()
 
     def poll(self):
-        """Look for new iterations; show the newest when following."""
-        if not self.run:
-            return
+        """Look for new iterations; show the newest when following, or when the one shown has gone."""
         results, current = self._results(), self.pictures.iteration
         if not results:
             return
-        grown = results != self.iterations.results
-        if grown:
-            self.iterations.set_results(results, current if current in results else results[-1])
-            if self.pages.currentIndex() == CONVERGENCE:
-                self.convergence.show_run(self.run)
-        if self.iterations.follow.isChecked() and results[-1] != current:
-            self.iterations.choose(results[-1])
+        follow = self.iterations.follow.isChecked() or current not in results
+        wanted = results[-1] if follow else current
+        if results != self.iterations.results and self.pages.currentIndex() == CONVERGENCE:
+            self.convergence.show_run(self.run)
+        self.iterations.set_results(results, wanted)
+        if wanted != current:
+            self.show_result(wanted)
 
     def _results(self):
         results = self.run.results()
