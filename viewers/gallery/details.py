@@ -140,7 +140,7 @@ class MembersPane(QWidget):
         self._offer_filters(None)
 
     def show_members(self, members, problem=""):
-        """members: a :class:`.pictures.MemberPictures`, None for an empty class; problem: why there are none."""
+        """members: a :class:`.pictures.MemberPictures`, None for an empty class or because of a problem."""
         self.members = members
         self.problem.setText(problem.replace("/", "/\u200b"))        # lines may break inside a path
         self.problem.setVisible(bool(problem))

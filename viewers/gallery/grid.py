@@ -100,9 +100,10 @@ class ThumbnailModel(QAbstractListModel):
             self._pool.start(_ReadTask(self._ready, key, self.pictures, item, self.levels, size))
         return None
 
-    def wait(self):
-        """Block until all thumbnails asked for are read (for pictures and tests)."""
+    def stop(self):
+        """Forget thumbnails still to be read; to be called before the model is deleted."""
         if self._pool is not None:
+            self._pool.clear()
             self._pool.waitForDone()
 
     def _renew(self, levels):
@@ -243,6 +244,8 @@ class ThumbnailView(QListView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarAlwaysOn)     # no jumps when it would come and go
+        scroll = self.verticalScrollBar()
+        scroll.rangeChanged.connect(lambda lowest, highest: scroll.setEnabled(highest > lowest))
         self.setMouseTracking(True)
         self._arrange()
 

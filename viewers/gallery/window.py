@@ -232,7 +232,7 @@ class GalleryWindow(QMainWindow):
 
     def closeEvent(self, event):
         self._polling.stop()
-        self.details.members.model.wait()
+        self.details.members.model.stop()
         super().closeEvent(event)
 
 
