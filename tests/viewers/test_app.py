@@ -69,9 +69,11 @@ def test_options_that_need_a_run(made, tmp_path):
     assert "'3-1' is no selection" in refused(view(run.classes_file(), "--iterations", "3-1"))
 
 
-def test_without_a_display(made):
-    environment = {"QT_QPA_PLATFORM": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
-    assert "no display" in refused(view(made[0].classes_file(), environment=environment))
+@pytest.mark.skipif(sys.platform != "linux", reason="X11 displays")
+@pytest.mark.parametrize("display, expected", [("", "no display"), (":4321", "cannot connect to the display")])
+def test_without_a_display(made, display, expected):
+    environment = {"QT_QPA_PLATFORM": "", "DISPLAY": display, "WAYLAND_DISPLAY": ""}
+    assert expected in refused(view(made[0].classes_file(), environment=environment))
 
 
 def test_stays_open_until_it_is_ended(made):

@@ -116,7 +116,7 @@ def _tell(window):
 
 
 def make_application():
-    """The QApplication, in the gallery's look."""
+    """The one QApplication, in the gallery's look."""
     from PyQt5.QtCore import Qt
     from PyQt5.QtGui import QIcon
     from PyQt5.QtWidgets import QApplication
@@ -124,9 +124,11 @@ def make_application():
     import mlalign
 
     from . import theme
+    if QApplication.instance():
+        return QApplication.instance()
     QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
     QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
-    application = QApplication.instance() or QApplication(["mlalign view"])
+    application = QApplication(["mlalign view"])
     application.setApplicationName("mlalign view")
     application.setWindowIcon(QIcon(str(Path(mlalign.__file__).with_name(mlalign._logo))))
     theme.apply(application)
@@ -145,3 +147,14 @@ def _check_display():
     except OSError as error:
         raise UserError(f"Qt cannot open windows: {error}; on Debian and Ubuntu: apt-get install "
                         "libxcb-icccm4 libxcb-keysyms1 libxcb-xinerama0 libxkbcommon-x11-0") from error
+    if not os.environ.get("WAYLAND_DISPLAY") and not _x_answers():
+        raise UserError(f"cannot connect to the display {os.environ['DISPLAY']} ($DISPLAY)")
+
+
+def _x_answers():
+    xcb = ctypes.CDLL("libxcb.so.1")
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    failed = xcb.xcb_connection_has_error(connection)
+    xcb.xcb_disconnect(connection)
+    return not failed
