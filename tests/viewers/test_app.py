@@ -70,7 +70,7 @@ def test_options_that_need_a_run(made, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="X11 displays")
-@pytest.mark.parametrize("display, expected", [("", "no display"), (":4321", "cannot connect to the display")])
+@pytest.mark.parametrize("display, expected", [("", "no display"), (":4321", "cannot connect to")])
 def test_without_a_display(made, display, expected):
     environment = {"QT_QPA_PLATFORM": "", "DISPLAY": display, "WAYLAND_DISPLAY": ""}
     assert expected in refused(view(made[0].classes_file(), environment=environment))
