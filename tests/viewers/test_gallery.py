@@ -284,9 +284,10 @@ def test_follows_a_run_that_goes_on(tmp_path, references, open_window):
     run, rows = make_run(tmp_path, references, 40, iterations=2, final=False)
     window = open_window(run.classes_file(), "--follow")
     assert window.pictures.iteration == 2
+    window._polling.setInterval(20)
     write_result(run, 3, references, rows)
-    window.poll()
-    assert window.pictures.iteration == 3
+    wait_until(lambda: window.pictures.iteration == 3)
+    window._polling.stop()
     window.iterations.follow.setChecked(False)
     write_result(run, 4, references, rows)
     window.poll()
@@ -296,11 +297,22 @@ def test_follows_a_run_that_goes_on(tmp_path, references, open_window):
     assert window.pictures.iteration is FINAL
 
 
+def test_a_run_that_starts_anew(tmp_path, references, open_window):
+    run, rows = make_run(tmp_path, references, 40, iterations=3)
+    window = open_window(run.classes_file())
+    shutil.rmtree(f"{run.oroot}extra")
+    run.classes_file().unlink()
+    window.poll()
+    assert window.pictures.iteration is FINAL
+    write_result(run, 1, references, rows)
+    window.poll()
+    assert window.pictures.iteration == 1 and window.iterations.label.text() == "iteration 1 of 1"
+
+
 def test_a_broken_iteration_leaves_the_last_good_one(tmp_path, references, open_window):
     run, rows = make_run(tmp_path, references, 40, iterations=2, final=False)
     window = open_window(run.classes_file(), "--follow")
     write_result(run, 3, references, rows)
-    shutil.copy(run.classes_file(3), tmp_path / "kept")
     run.classes_file(3).write_text("data_classes\nloop_\n_ref\n_image\n1\n")
     window.poll()
     assert window.pictures.iteration == 2
