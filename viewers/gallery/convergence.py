@@ -4,8 +4,15 @@ from PyQt5.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
 from ...programs.errors import UserError
 
 
+def new_canvas():
+    """An empty matplotlib canvas.  matplotlib is imported here, late: no first paint has to wait for it."""
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+    from matplotlib.figure import Figure
+    return FigureCanvasQTAgg(Figure())
+
+
 class ConvergencePage(QWidget):
-    """All plots of a run's history; drawn when the page is looked at.  matplotlib is loaded then."""
+    """All plots of a run's history, drawn when the page is looked at."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -32,8 +39,6 @@ class ConvergencePage(QWidget):
 
     def _figure(self):
         if self.canvas is None:
-            from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-            from matplotlib.figure import Figure
-            self.canvas = FigureCanvasQTAgg(Figure())
+            self.canvas = new_canvas()
             self._stack.addWidget(self.canvas)
         return self.canvas.figure

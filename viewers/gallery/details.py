@@ -16,6 +16,7 @@ from PyQt5.QtWidgets import (
 
 from ...programs.errors import UserError
 from . import theme
+from .convergence import new_canvas
 from .grid import ThumbnailModel, ThumbnailView, thumbnail
 from .imaging import nice_length
 
@@ -82,7 +83,7 @@ class ImagePane(QWidget):
 
 
 class FrcPane(QWidget):
-    """The FRC curve of a class, or a line saying that there is none.  The first curve loads matplotlib."""
+    """The FRC curve of a class, or a line saying that there is none."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -106,9 +107,7 @@ class FrcPane(QWidget):
 
     def _figure(self):
         if self._canvas is None:
-            from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-            from matplotlib.figure import Figure
-            self._canvas = FigureCanvasQTAgg(Figure())
+            self._canvas = new_canvas()
             self._canvas.setMinimumHeight(110)
             self.layout().addWidget(self._canvas)
         return self._canvas.figure
