@@ -161,7 +161,15 @@ class Disk:
         """Squared norm, float64 (B,), of harmonics (B, 2, bins, width): the image's sum of squares in the band."""
         return np.einsum("bcmj,bcmj,mj->b", harmonics, harmonics, self.metric, dtype=np.float64, optimize=False)
 
-    # ---- shifts ----------------------------------------------------------------------------------------------
+    # ---- rotations and shifts ----------------------------------------------------------------------------------------------
+
+    def turned(self, harmonics, psi, mirrored):
+        """Harmonics (B, 2, bins, width) of images turned by psi (B,) radians, then (where ``mirrored``) y -> -y."""
+        q = np.zeros(self.sign.shape)
+        q.flat[self.used] = self.q
+        z = (harmonics[:, 0] + 1j * harmonics[:, 1]) * np.exp(-1j * np.asarray(psi)[:, None, None] * q)
+        z = np.where(np.asarray(mirrored)[:, None, None], np.where(q % 2, -1, 1) * z.conj(), z)
+        return np.stack([z.real, z.imag], 1).astype(np.float32)
 
     def phase(self, shifts):
         """exp(-i k t), complex64 (T, rings, n_phi / 2), of shifts t = (x, y) in pixels, (T, 2)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import kernels
+from .model import polar_power
 from .noise import log_shift_prior
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
@@ -35,8 +36,9 @@ class Block:
 
     log_likelihood (B,); class_mass (B, K); row_mass (K, S, 2) posterior mass summed over images;
     class_weight (K,) of the averages; pose (B, 5): see kernels.mean_poses; chosen (B,) most probable reference;
-    robust (B,) mean robust weight; expected_score (B,) of <x, T a>, expected_power (B,) of |a|^2 (grey scale fits);
-    averaging: the cells or the dense weights per tile that the M-step spreads; squared (float) weighted noise sums.
+    robust (B,) mean robust weight and robust_power the sum of u |x|^2; expected_score (B,) of r <x, T a> and
+    expected_reference (B,) of r^2 |a|^2, for grey-scale refinement; what the M-step spreads: cells, or dense weights
+    (tile, partial weights).
     """
 
     log_likelihood: np.ndarray
@@ -67,7 +69,7 @@ class Expectation:
         self.cut = CUT if coarse is None else -np.log(significance)
         self.templates = grid.templates(polar, pool)
         self.references = len(polar)
-        self.power = np.array([_polar_power(grid.disk, p) for p in polar])
+        self.power = np.array([polar_power(grid.disk, p) for p in polar])
         prior = log_shift_prior(grid.shifts, sigma_offset, grid.step) - np.log(grid.disk.n_psi)
         self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
         self.mirror = bool(np.isfinite(log_class[1]).any())
@@ -201,7 +203,7 @@ class Expectation:
         else:
             r = scale[image, reference].astype(np.float32)
             gain = (r * score - r * r * half) * np.float32(self.noise.kappa)
-        logp = self.prior[row % 2, reference, shift] + kernels.tails(gain, self.noise.nu, self.noise.tau(power)[image])
+        logp = self.prior[row % 2, reference, shift] + kernels.tails(gain, np.float32(self.noise.nu), self.noise.tau(power)[image])
         top = np.full(count, -np.inf, np.float32)
         np.maximum.at(top, image, logp)
         keep = logp > top[image] - CUT
@@ -241,9 +243,8 @@ class Expectation:
         block.class_weight = np.bincount(reference, weight * robust * r**2, self.references)
         if scale is not None:
             half = self.power[reference] / 2
-            score = cells.gain / self.noise.kappa / r + r * half
-            block.expected_score = np.bincount(cells.image, weight * score, count)
-            block.expected_reference = np.bincount(cells.image, weight * 2 * half, count)
+            block.expected_score = np.bincount(cells.image, weight * (cells.gain / self.noise.kappa + r**2 * half), count)
+            block.expected_reference = np.bincount(cells.image, weight * 2 * half * r**2, count)
         block.cells = replace(cells, weight=(weight * robust * r).astype(np.float32))
 
     def _poses(self, cells, chosen):
@@ -256,20 +257,24 @@ class Expectation:
 
     def spread(self, block, x, sums, tile):
         """Add a block's images, turned back and weighted, to ``sums`` (K, S, 2, bins, width), for one tile."""
-        target = sums[tile].reshape(-1, *self.grid.disk.shape)
         if block.dense is not None:
-            weights = next(p for t, p in block.dense if t == tile)
-            self.grid.spread(weights, x, target)
+            self._spread_dense(block, x, sums, tile)
             return
+        target = sums[tile].reshape(-1, *self.grid.disk.shape)
         first, last = np.searchsorted(block.cells.row, 2 * len(self.grid.shifts) * np.array([tile.start, tile.stop]))
         cells = block.cells.select(slice(first, last))
         cells.row = cells.row - 2 * tile.start * len(self.grid.shifts)
         self.grid.spread_cells(cells, x, target)
 
 
-def _polar_power(disk, polar):
-    """Squared norm of an image given by its half-circle polar samples (rings, phi)."""
-    return 2 / disk.n_phi * np.sum(disk.weight[:, None] * (polar.real.astype(np.float64) ** 2 + polar.imag**2))
+    def _spread_dense(self, block, x, sums, tile):
+        """Dense weights come in the tiles of the search, which may be wider than the tile asked for."""
+        shifts = len(self.grid.shifts)
+        for scored, weights in block.dense:
+            start, stop = max(scored.start, tile.start), min(scored.stop, tile.stop)
+            if start < stop:
+                part = weights[..., (start - scored.start) * shifts : (stop - scored.start) * shifts]
+                self.grid.spread(part, x, sums[start:stop].reshape(-1, *self.grid.disk.shape))
 
 
 def _empty_cells(count):

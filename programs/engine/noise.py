@@ -4,8 +4,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from .kernels import tail
-
 
 @dataclass(frozen=True)
 class Noise:
@@ -33,11 +31,10 @@ class Noise:
         return (2 / ((self.df or 0) + power * self.kappa)).astype(np.float32)
 
     def log_posterior(self, gain, prior, power):
-        """Prior plus log-likelihood of gains (rows..., B broadcast first): see :mod:`.kernels` for the gain."""
+        """Prior plus log-likelihood of gains (B, T), defined in :mod:`.kernels`, of images with norms (B,)."""
         if self.df is None:
             return gain + prior
-        shape = (-1,) + (1,) * (gain.ndim - 2)
-        return prior + tail(gain, self.nu, self.tau(power).reshape(shape))
+        return prior - np.float32(self.nu) * np.log1p(-self.tau(power)[:, None] * gain)
 
     def robust_weight(self, gain, power):
         """Weight u = (df + D) / (df + d^2 / sigma^2) of cells with these gains; 1 for Gaussian noise."""

@@ -69,9 +69,9 @@ class Grid:
         n_psi = self.disk.n_psi
         return 2 * np.pi / n_psi * (np.outer(np.arange(n_psi), np.arange(self.disk.bins)) % n_psi)
 
-    def tiles(self, references):
-        """Slices of whole references that are scored together."""
-        size = max(1, TILE // len(self.shifts))
+    def tiles(self, references, parts=1):
+        """Slices of whole references that are worked on together, at least ``parts`` of them where possible."""
+        size = max(1, min(TILE // len(self.shifts), -(-references // parts)))
         return [slice(k, min(k + size, references)) for k in range(0, references, size)]
 
     def templates(self, polar, pool=map):

@@ -1,0 +1,211 @@
+"""One pass of expectation over a set of images: blocks in parallel, sums in a fixed order."""
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .expectation import Expectation
+from .model import Statistics
+
+BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
+
+
+@dataclass
+class ImageBank:
+    """Harmonics of a run's images on one disk, kept in memory when they fit, else computed when asked for.
+
+    source: has ``count`` and ``read(rows) -> (B, n, n)``.  memory: bytes that may be used.
+    """
+
+    source: object
+    disk: object
+    workers: object
+    memory: float = 4 * 2**30
+    harmonics: np.ndarray = None
+    powers: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        count = self.source.count
+        self.powers = np.full(count, np.nan)
+        self._ones = self.disk.harmonics(np.ones((1, self.disk.n, self.disk.n), np.float32))
+        self._ones_weighted = self._ones[0] * self.disk.metric
+        self.ones_power = float(self.disk.power(self._ones)[0])
+        if count * 4 * np.prod(self.disk.shape) < self.memory:
+            self.harmonics = np.empty((count, *self.disk.shape), np.float32)
+            self.workers.map(self._fill, np.array_split(np.arange(count), -(-count // 128)))
+
+    def _fill(self, rows):
+        self.harmonics[rows] = self._compute(rows)
+
+    def _compute(self, rows):
+        x = self.disk.harmonics(self.source.read(rows))
+        self.powers[rows] = self.disk.power(x)
+        return x
+
+    def read(self, rows):
+        """Harmonics (B, 2, bins, width) and squared norms (B,) of the images ``rows``."""
+        x = self.harmonics[rows] if self.harmonics is not None else self._compute(rows)
+        return x, self.powers[rows]
+
+    def without_background(self, x, power, background):
+        """Images minus a constant (B,) each, their norms, and their sums <1, x> before the subtraction."""
+        sums = np.einsum("bcmj,cmj->b", x[:, :, :1], self._ones_weighted[:, :1], dtype=np.float64)
+        x = x - background[:, None, None, None].astype(np.float32) * self._ones
+        return x, power - 2 * background * sums + background**2 * self.ones_power, sums
+
+
+@dataclass
+class Particles:
+    """What the last E-step said about each image; arrays of length N.
+
+    ref: most probable class, from 0.  psi in degrees, shift_x, shift_y in pixels and flip align the particle to its
+    class average (:mod:`mlalign.programs.geometry`).  scale and background belong to grey-scale refinement.
+    """
+
+    ref: np.ndarray
+    psi: np.ndarray
+    shift_x: np.ndarray
+    shift_y: np.ndarray
+    flip: np.ndarray
+    peak: np.ndarray
+    class_probability: np.ndarray
+    log_likelihood: np.ndarray
+    robust: np.ndarray
+    scale: np.ndarray
+    background: np.ndarray
+
+    @classmethod
+    def unknown(cls, count):
+        zeros = {name: np.zeros(count) for name in ("psi", "shift_x", "shift_y", "peak", "class_probability",
+                                                    "log_likelihood", "background")}
+        return cls(ref=np.full(count, -1), flip=np.zeros(count, int), robust=np.ones(count), scale=np.ones(count), **zeros)
+
+    def arrays(self):
+        return dict(vars(self))
+
+
+@dataclass
+class Pass:
+    """Settings of an E-step that do not change over a run."""
+
+    mirror: bool = False
+    df: float = None
+    norm: bool = False
+    significance: float = 1e-12
+    probabilities: np.ndarray = None       # (N, K), filled when given
+
+
+def expectation(model, bank, rows, particles, settings, workers, grid, coarse=None, progress=None):
+    """Run the E-step over the images ``rows`` and return their :class:`Statistics`; updates ``particles``.
+
+    coarse: (ImageBank, Grid) for the fast search.  progress: called with the number of images done.
+    """
+    log_class = model.log_class(settings.mirror)
+    first = None
+    if coarse is not None:
+        coarse_bank, coarse_grid = coarse
+        first = Expectation(coarse_grid, model.on(coarse_grid.disk).polar, log_class, model.sigma_offset,
+                            model.noise(coarse_grid.disk, settings.df), pool=workers.map)
+    search = Expectation(grid, model.polar, log_class, model.sigma_offset, model.noise(grid.disk, settings.df),
+                         first, settings.significance, workers.map)
+    total = Statistics.zero(grid, model.references)
+    length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
+    squared = (grid.shifts**2).sum(1)
+    reference_dc = np.einsum("krp,r->k", model.polar.real * _ones_polar(grid.disk).real, grid.disk.weight) * 2 / grid.disk.n_phi
+
+    def expect(block_rows):
+        x, power = bank.read(block_rows)
+        scale = sums = None
+        background = particles.background[block_rows]
+        if settings.norm:
+            x, power, sums = bank.without_background(x, power, background)
+            scale = particles.scale[block_rows, None] / model.scale
+        images = x
+        if coarse is not None:
+            xc, coarse_power = coarse_bank.read(block_rows)
+            if settings.norm:
+                xc, coarse_power, _ = coarse_bank.without_background(xc, coarse_power, background)
+            images = x, (xc, coarse_power)
+        block = search.block(images, power, scale)
+        if settings.norm:
+            _refine_normalisation(particles, block_rows, block, sums, bank.ones_power, reference_dc / model.scale)
+        _note(particles, block_rows, block, grid.disk.n_psi)
+        if settings.probabilities is not None:
+            settings.probabilities[block_rows] = block.class_mass
+        return x, block, particles.scale[block_rows]
+
+    size = block_size(coarse_grid if coarse is not None else grid, model.references)
+    tiles = grid.tiles(model.references, workers.threads)
+    for half in (0, 1):
+        mine = rows[rows % 2 == half]
+        sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
+        blocks = np.array_split(mine, -(-len(mine) // size)) if len(mine) else []
+        for start in range(0, len(blocks), workers.threads):
+            for x, block, scale in workers.map(expect, blocks[start : start + workers.threads]):
+                workers.map(lambda tile, x=x, block=block: search.spread(block, x, sums, tile), tiles)
+                _gather(total, half, block, scale, squared, length)
+                if progress:
+                    progress(len(x))
+        if len(mine):
+            total.half_sums[half] = workers.map(lambda s: grid.disk.unshifted(s, grid.phase), sums)
+    return total
+
+
+def block_size(grid, references):
+    """Images scored together, so that their scores stay within ``BLOCK_BYTES``."""
+    cell_bytes = 16 * grid.disk.bins * len(grid.shifts) * references
+    return int(np.clip(BLOCK_BYTES // cell_bytes, 4, 64))
+
+
+def _ones_polar(disk):
+    return disk.polar(np.ones((1, disk.n, disk.n), np.float32))[0]
+
+
+def _gather(total, half, block, scale, squared, length):
+    mass = block.row_mass
+    total.half_weights[half] += block.class_weight
+    total.class_mass += mass.sum((1, 2))
+    total.class_scale += scale @ block.class_mass
+    total.mirror_mass += mass[:, :, 1].sum(1)
+    by_shift = mass.sum((0, 2))
+    total.squared_shift += float(by_shift @ squared)
+    total.beyond += np.bincount(length, by_shift, len(total.beyond))
+    total.power += block.robust_power
+    total.robust += float(block.robust.sum())
+    total.count += len(block.chosen)
+    total.log_likelihood += float(block.log_likelihood.sum())
+    total.peak += float(block.pose[:, 4].sum())
+
+
+def _note(particles, rows, block, n_psi):
+    """Write a block's poses in the one convention.
+
+    The engine's image is R_psi F S_t A with F the mirror y -> -y, so r_ref = F R_-psi r - t; the convention mirrors x,
+    and F_y = F_x R_180.
+    """
+    flip = block.pose[:, 3].astype(int)
+    particles.ref[rows] = block.chosen
+    particles.psi[rows] = (block.pose[:, 0] * 360 / n_psi + 180 * flip) % 360
+    particles.shift_x[rows] = -block.pose[:, 1]
+    particles.shift_y[rows] = -block.pose[:, 2]
+    particles.flip[rows] = flip
+    particles.peak[rows] = block.pose[:, 4]
+    particles.class_probability[rows] = block.class_mass[np.arange(len(rows)), block.chosen]
+    particles.log_likelihood[rows] = block.log_likelihood
+    particles.robust[rows] = block.robust
+
+
+def _refine_normalisation(particles, rows, block, sums, ones_power, reference_dc):
+    """Maximum-likelihood grey scale s and background b of x = s T a + b + noise (Scheres et al., JSB 166:234, 2009).
+
+    sums: <1, x>; ones_power: <1, 1>; reference_dc: (K,) <1, a>.  Both are solved for together.
+    """
+    s, b = particles.scale[rows], particles.background[rows]
+    dc = block.class_mass @ reference_dc
+    power = block.expected_reference / s**2
+    score = block.expected_score / s + b * dc
+    determinant = power * ones_power - dc**2
+    solvable = determinant > 1e-6 * power * ones_power
+    new = np.where(solvable, (score * ones_power - sums * dc) / np.where(solvable, determinant, 1), 1.0)
+    # an image without signal has no grey scale of its own; keep it within reason
+    particles.scale[rows] = np.clip(new, 0.1, 10)
+    particles.background[rows] = (sums - particles.scale[rows] * dc) / ones_power

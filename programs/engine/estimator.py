@@ -1,0 +1,151 @@
+"""Expectation-maximisation on a run's images: chooses grids for a resolution and takes EM steps on them."""
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import numpy as np
+
+from .disk import Disk
+from .em import ImageBank, Particles, Pass, expectation
+from .model import Fixed, Model, update
+from .search import Grid, shift_grid
+
+QUICK_RADIUS = 12         # Fourier pixels up to which half the angles are enough
+SMALLEST_OFFSET = 0.5     # pixels: shifts are searched at least this many times the reach
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run searches and what it estimates; see the options of the same names."""
+
+    mirror: bool = False
+    fast: bool = False
+    significance: float = 1e-12
+    psi_step: float = 5.0
+    max_shift: float = None
+    reach: float = 4.0             # shifts searched, in standard deviations
+    radius: float = None
+    df: float = None
+    sigma_trick: bool = True
+    norm: bool = False
+    fixed: Fixed = field(default_factory=Fixed)
+    memory: float = 4 * 2**30
+
+
+class Estimator:
+    """EM steps at one resolution at a time (:meth:`enter`).
+
+    source: images (``count``, ``size``, ``read(rows)``); settings: :class:`Settings`; workers: the thread pool.
+    """
+
+    def __init__(self, source, settings, workers):
+        self.source, self.settings, self.workers = source, settings, workers
+        self.n_psi = 4 * int(np.ceil(90 / settings.psi_step - 1e-9))
+        self.shift_radius = None
+        self.bank = self.coarse_bank = None
+        self.step_size = 1
+
+    @property
+    def disk(self):
+        return self.bank.disk
+
+    @property
+    def maxres(self):
+        return self.bank.disk.maxres
+
+    def enter(self, maxres, quick=False):
+        """Work at frequencies up to ``maxres`` from now on.
+
+        quick: use the coarse grids that low resolution allows, also in exact runs.
+        """
+        coarse_enough = maxres * self.source.size <= QUICK_RADIUS
+        use_quick = coarse_enough and (quick or self.settings.fast)
+        self.step_size = quick_step(maxres) if use_quick else 1
+        n_psi = self.n_psi // 2 if use_quick else self.n_psi
+        if self.bank is None or (self.maxres, self.disk.n_psi) != (maxres, n_psi):
+            self.bank = self.coarse_bank = None                       # free the memory before it is needed again
+            self.bank = self._bank(maxres, n_psi)
+        if self.settings.fast and not use_quick:
+            if self.coarse_bank is None:
+                self.coarse_bank = self._bank(maxres / 2, self.n_psi // 2)
+        else:
+            self.coarse_bank = None
+
+    def _bank(self, maxres, n_psi):
+        disk = Disk(self.source.size, maxres, n_psi, self.settings.radius)
+        return ImageBank(self.source, disk, self.workers, self.settings.memory / 2)
+
+    # ---- EM ---------------------------------------------------------------------------------------------------
+
+    def expect(self, model, particles, rows, centred=False, probabilities=None, progress=None):
+        """E-step over images ``rows``: their Statistics; updates ``particles``.
+
+        centred: search shifts of zero only (with a coarse search: on its grid).
+        """
+        s = self.settings
+        radius = self._radius(model.sigma_offset)
+        coarse = None
+        if self.coarse_bank is not None:
+            coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, 0 if centred else radius, 2)
+        elif centred:
+            radius = 0
+        settings = Pass(s.mirror, s.df, s.norm, s.significance, probabilities)
+        return expectation(model, self.bank, rows, particles, settings, self.workers,
+                           self._grid(self.disk, radius, self.step_size), coarse, progress)
+
+    def maximise(self, model, statistics, centred=False):
+        """M-step; narrows the shifts searched where no particle has weight."""
+        s = self.settings
+        fixed = replace(s.fixed, offset=True) if centred else s.fixed
+        new = update(model, statistics, s.mirror, fixed, s.df, s.sigma_trick, self.step_size)
+        if not centred:
+            wanted = self._wanted_radius(new.sigma_offset)
+            self.shift_radius = max(wanted, min(self._radius(model.sigma_offset), statistics.reach()))
+        return new
+
+    def run(self, model, rows, iterations, tolerance=0.0):
+        """A few EM steps over ``rows`` from ``model``: (model, log-likelihood of the last E-step, particles).
+
+        Ends early when the likelihood grows by less than ``tolerance`` nats per image.
+        """
+        particles, previous = Particles.unknown(self.source.count), -np.inf
+        kept = self.shift_radius
+        for _ in range(iterations):
+            statistics = self.expect(model, particles, rows)
+            model = self.maximise(model, statistics)
+            if statistics.log_likelihood - previous < tolerance * len(rows):
+                break
+            previous = statistics.log_likelihood
+        self.shift_radius = kept
+        return model, statistics.log_likelihood, particles
+
+    def initial_model(self, polar, sigma, sigma_offset, fractions=None):
+        """A model with the given references on this resolution's disk."""
+        count = len(polar)
+        fractions = np.full(count, 1 / count) if fractions is None else np.asarray(fractions) / np.sum(fractions)
+        mirror = np.full(count, 0.5 if self.settings.mirror else 0.0)
+        return Model(self.disk, polar.astype(np.complex64), fractions, mirror, sigma, sigma_offset, np.ones(count))
+
+    # ---- grids ------------------------------------------------------------------------------------------------
+
+    def _wanted_radius(self, sigma_offset):
+        s = self.settings
+        if s.max_shift is not None:
+            return s.max_shift
+        if sigma_offset <= 0:
+            return 0
+        return min(np.ceil(s.reach * max(sigma_offset, SMALLEST_OFFSET)), self.source.size // 2 - 1)
+
+    def _radius(self, sigma_offset):
+        if self.shift_radius is None:
+            self.shift_radius = self._wanted_radius(sigma_offset)
+        return self.shift_radius
+
+    @staticmethod
+    @lru_cache(maxsize=4)
+    def _grid(disk, radius, step):
+        return Grid(disk, shift_grid(radius, step), step)
+
+
+def quick_step(maxres):
+    """Spacing of shifts, a power of two in pixels, that resolves waves of frequency ``maxres``."""
+    return max(1, 2 ** int(np.floor(np.log2(0.4 / maxres))))

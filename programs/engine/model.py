@@ -1,0 +1,145 @@
+"""The state of a run as value objects: the model, what an E-step gathers, and the M-step between them."""
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from .noise import Noise, sigma_of_mean_square
+
+SMALLEST_SIGMA = 1e-6      # of the initial noise: keeps noise-free data from dividing by zero
+
+
+@dataclass(frozen=True)
+class Model:
+    """What maximum likelihood estimates.
+
+    polar: complex64 (K, rings, n_phi / 2), the references' samples on ``disk``.
+    fractions: (K,) class fractions; mirror: (K,) share of mirrored images per class.
+    sigma: noise sd per pixel; sigma_offset: sd of the shifts in pixels; scale: (K,) mean grey scale of each class.
+    """
+
+    disk: object
+    polar: np.ndarray
+    fractions: np.ndarray
+    mirror: np.ndarray
+    sigma: float
+    sigma_offset: float
+    scale: np.ndarray
+
+    @property
+    def references(self):
+        return len(self.polar)
+
+    def noise(self, disk, df=None):
+        return Noise(self.sigma, disk.dimension, df)
+
+    def log_class(self, mirror):
+        """Log-probabilities (2, K) of each reference, plain and mirrored."""
+        with np.errstate(divide="ignore"):
+            plain = np.log(self.fractions) + np.log(1 - self.mirror if mirror else np.ones_like(self.mirror))
+            flipped = np.log(self.fractions) + np.log(self.mirror if mirror else np.zeros_like(self.mirror))
+        return np.stack([plain, flipped])
+
+    def images(self):
+        """The references as images (K, n, n)."""
+        return self.disk.images(self.polar)
+
+    def on(self, disk):
+        """The same model sampled on another disk."""
+        return self if disk is self.disk else replace(self, disk=disk, polar=disk.polar(self.images()))
+
+
+@dataclass
+class Statistics:
+    """Sums over images that the M-step needs; statistics of disjoint sets of images add up.
+
+    half_sums: complex128 (2, K, rings, n_phi / 2), images turned back and weighted, of two halves of the data.
+    half_weights: (2, K) their weights sum(gamma u r^2).  class_mass, mirror_mass: (K,) sum of gamma.
+    class_scale: (K,) sum of gamma s.  power: sum of u |x|^2.  robust: sum of u.  squared_shift: sum of gamma |t|^2.
+    beyond: (longest + 1,) posterior mass by shift length in whole pixels.
+    """
+
+    half_sums: np.ndarray
+    half_weights: np.ndarray
+    class_mass: np.ndarray
+    mirror_mass: np.ndarray
+    class_scale: np.ndarray
+    beyond: np.ndarray
+    power: float = 0.0
+    robust: float = 0.0
+    squared_shift: float = 0.0
+    count: int = 0
+    log_likelihood: float = 0.0
+    peak: float = 0.0
+
+    @classmethod
+    def zero(cls, grid, references):
+        longest = int(np.ceil(np.hypot(*grid.shifts.T).max()))
+        return cls(np.zeros((2, references, *grid.disk.kx.shape), complex), np.zeros((2, references)),
+                   np.zeros(references), np.zeros(references), np.zeros(references), np.zeros(longest + 1))
+
+    def __add__(self, other):
+        return self._combine(other, 1)
+
+    def __sub__(self, other):
+        return self._combine(other, -1)
+
+    def _combine(self, other, sign):
+        return Statistics(*(getattr(self, f.name) + sign * getattr(other, f.name) for f in fields(self)))
+
+    def reach(self, tolerance=1e-5):
+        """Shift in pixels beyond which less than ``tolerance`` of the posterior mass lies."""
+        tail = np.cumsum(self.beyond[::-1])[::-1] / max(self.beyond.sum(), 1e-300)
+        return int(np.flatnonzero(tail >= tolerance).max(initial=0))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Which parameters the M-step leaves alone."""
+
+    noise: bool = False
+    offset: bool = False
+    fractions: bool = False
+
+
+def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, step=1):
+    """The M-step: the model that maximises the expected log-likelihood of ``statistics``.
+
+    A class without weight keeps its reference.  With Student-t noise the variance is divided by the summed weights
+    (``sigma_trick``) or by the number of images.  step: spacing of the shift grid.
+    """
+    fixed = fixed or Fixed()
+    s = statistics
+    weight = s.half_weights.sum(0)
+    alive = weight > 1e-12 * max(s.count, 1)
+    mean = s.half_sums.sum(0) / np.where(alive, weight, 1)[:, None, None]
+    polar = np.where(alive[:, None, None], mean, model.polar)
+    mass = np.where(s.class_mass > 0, s.class_mass, 1)
+    scale = np.where(alive, s.class_scale / mass, model.scale)
+    changes = {"scale": scale}
+
+    if not fixed.noise:
+        explained = sum(w * polar_power(model.disk, a) for w, a in zip(weight, polar) if w > 0)
+        images = s.robust if df is not None and sigma_trick else s.count
+        variance = (s.power - explained) / (images * model.disk.dimension)
+        changes["sigma"] = float(np.sqrt(max(variance, (SMALLEST_SIGMA * model.sigma) ** 2)))
+    if not fixed.offset:
+        changes["sigma_offset"] = float(sigma_of_mean_square(s.squared_shift / s.count, step))
+    if not fixed.fractions:
+        changes["fractions"] = s.class_mass / s.class_mass.sum()
+        if mirror:
+            changes["mirror"] = np.where(alive, s.mirror_mass / mass, 0.5)
+    # the grey scale of a class may be put in its reference or in its images: keep their mean at one
+    polar = polar * (scale / model.scale)[:, None, None]
+    return replace(model, polar=polar.astype(np.complex64), **changes)
+
+
+def polar_power(disk, polar):
+    """Squared norm of an image given by its half-circle polar samples (rings, n_phi / 2)."""
+    return 2 / disk.n_phi * float(np.sum(disk.weight[:, None] * np.abs(polar.astype(np.complex128)) ** 2))
+
+
+def signal_change(old, new):
+    """Relative squared change (K,) of each reference between two models on one disk; 0 where both are empty."""
+    change = np.array([polar_power(old.disk, a - b) for a, b in zip(old.polar, new.polar)])
+    signal = np.array([polar_power(old.disk, a) for a in old.polar])
+    return change / np.where(signal > 0, signal, 1)
