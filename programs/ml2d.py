@@ -1,0 +1,413 @@
+"""The outer loop of the 2-D maximum-likelihood programs: start, iterate, grow the resolution, write, resume."""
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from .engine import resolution
+from .engine.backend import Workers
+from .engine.disk import Disk
+from .engine.em import Particles
+from .engine.estimator import Estimator, Settings
+from .engine.model import Fixed, Model, Statistics, signal_change
+from .engine.references import propose_splits, split_into
+from .engine.starts import random_start, start_maxres
+from .errors import UserError
+from .formats.images import check_pixels, open_images
+from .formats.star import read_star
+from .ml2d_files import Result, RunFiles
+from .options import GIB
+
+SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
+LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
+REVIVAL_ITERATIONS = 3     # of EM before a revived class is judged
+NORMALISED = 0.3           # background mean, and deviation of its sd from one, that pass as normalised
+
+
+MODEL_ARRAYS = ("polar", "fractions", "mirror", "scale")
+
+
+def run(options):
+    """Run ml_align2d with parsed ``options`` (see :mod:`.ml_align2d`).  Raises :class:`.errors.UserError`."""
+    Classification(options).run()
+
+
+class CheckedImages:
+    """An image source that refuses images with NaN, Inf or no contrast the first time they are read."""
+
+    def __init__(self, source):
+        self.source, self.count, self.size = source, source.count, source.size
+        self._checked = np.zeros(source.count, bool)
+
+    def read(self, rows):
+        images = self.source.read(rows)
+        fresh = ~self._checked[rows]
+        if fresh.any():
+            check_pixels(images[fresh], self.source.names(np.asarray(rows)[fresh]))
+            self._checked[rows] = True
+        return images
+
+
+class Classification:
+    """One run: its images, its state between iterations, and the loop."""
+
+    def __init__(self, options):
+        self.options = options
+        self.files = RunFiles(options.oroot)
+        self.source = open_images(options.input)
+        self.pixel_size = options.sampling_rate or self.source.pixel_size
+        self.given = self._given_references()
+        self.references = (options.nref or 1) * (1 if self.given is None else len(self.given))
+        if self.references > self.source.count:
+            raise UserError(f"--nref: {self.references} references for {self.source.count} images, "
+                            "expected at least one image per reference")
+        self.fractions = self._given_fractions()
+        self.settings = _settings(options)
+        self.images = CheckedImages(self.source)
+        self.rows = np.arange(self.source.count)
+        # state that a checkpoint keeps
+        self.iteration = 0
+        self.model = None
+        self.particles = Particles.unknown(self.source.count)
+        self.stage_iterations = 0
+        self.grown = options.maxres is not None
+        self.converged = False
+        self.block_statistics = []
+        self.unrevived = []
+        self.probabilities = None
+        self.seed = options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31
+
+    # ---- input ------------------------------------------------------------------------------------------------
+
+    def _given_references(self):
+        if not self.options.ref:
+            return None
+        source = open_images(self.options.ref)
+        if source.size != self.source.size:
+            raise UserError(f"{self.options.ref}: references of {source.size} px, expected {self.source.size} px "
+                            f"like the images of {self.options.input}")
+        images = source.read(np.arange(source.count))
+        check_pixels(images, source.names(np.arange(source.count)))
+        return images
+
+    def _given_fractions(self):
+        path = self.options.frac
+        if not path:
+            return None
+        fractions = _read_fractions(path)
+        if len(fractions) != self.references:
+            raise UserError(f"{path}: {len(fractions)} fractions, expected {self.references}, one per reference")
+        if not (np.isfinite(fractions).all() and (fractions >= 0).all() and fractions.sum() > 0):
+            raise UserError(f"{path}: fractions must be numbers of at least zero, not all of them zero")
+        return fractions / fractions.sum()
+
+    def _warn_of_normalisation(self):
+        rows = np.unique(np.linspace(0, self.source.count - 1, 200).astype(int))
+        n = self.source.size
+        y, x = np.mgrid[:n, :n] - n // 2
+        corners = self.images.read(rows)[:, x**2 + y**2 >= (n / 2) ** 2]
+        mean, sd = float(np.median(corners.mean(1))), float(np.median(corners.std(1)))
+        if abs(mean) > NORMALISED or abs(sd - 1) > NORMALISED:
+            self.log(f"warning: the background has mean {mean:.3g} and standard deviation {sd:.3g}; "
+                     "the model expects 0 and 1: normalise the images first, or use --norm")
+
+    # ---- the loop ---------------------------------------------------------------------------------------------
+
+    def run(self):
+        workers = Workers(self.options.thr)
+        try:
+            self._run(Estimator(self.images, self.settings, workers))
+        finally:
+            workers.close()
+
+    def _run(self, estimator):
+        options = self.options
+        resumed = self._resume_point()
+        if resumed is None:
+            self.files.forget()
+            self.log(f"ml_align2d: {self.source.count} images of {self.source.size} px, {self.references} references, "
+                     f"random seed {self.seed}")
+            if options.save_memA:
+                self.log("note: --save_memA has nothing to save here and is ignored")
+            self._warn_of_normalisation()
+            self._start(estimator)
+        else:
+            self.files.forget(after=resumed)
+            self._restore(estimator, resumed)
+            self.log(f"continuing after iteration {resumed}")
+        while self.iteration < options.iter and not self.converged:
+            self._iterate(estimator)
+        self._finish(estimator)
+
+    def _resume_point(self):
+        options = self.options
+        if not options.resume and options.restart is None:
+            return None
+        there = self.files.iterations()
+        if options.restart is not None:
+            if options.restart not in there:
+                raise UserError(f"--restart: no iteration {options.restart} under {options.oroot}, "
+                                f"expected one of {', '.join(map(str, there)) or 'none (nothing to restart from)'}")
+            return options.restart
+        return there[-1] if there else None
+
+    def _start(self, estimator):
+        """Iteration 0: the first references."""
+        options, rng = self.options, np.random.default_rng(self.seed)
+        started = time.time()
+        first = options.maxres or start_maxres(self.source.size)
+        if self.given is None:
+            split = options.min_class is None or options.min_class > 0
+            self.model = random_start(estimator, self.references, options.noise, options.offset, options.restarts, rng,
+                                      self.log, options.maxres or 0.5, split, self.fractions)
+            first = options.maxres or estimator.maxres
+        estimator.enter(first)
+        estimator.shift_radius = None
+        if self.given is not None:
+            self.model = self._split_given(estimator, rng)
+        self.model = self.model.on(estimator.disk)
+        if self.fractions is not None:
+            self.model = replace(self.model, fractions=self.fractions)
+        self._fix_parameters()
+        # iteration 0 assigns the images to these references and leaves the references alone
+        statistics = self._expect(estimator, self.rows)
+        self._report(estimator, self._result(statistics, np.zeros(self.references), 1.0), started)
+
+    def _split_given(self, estimator, rng):
+        """The given references, each split into --nref by what random groups of images make of it."""
+        options = self.options
+        model = estimator.initial_model(estimator.disk.polar(self.given), options.noise, options.offset)
+        parts = options.nref or 1
+        if parts == 1:
+            return model
+        groups = np.array_split(rng.permutation(self.rows), parts)
+        updates = [estimator.maximise(model, estimator.expect(model, Particles.unknown(len(self.rows)), np.sort(group)))
+                   for group in groups]
+        polar = np.stack([u.polar for u in updates], axis=1).reshape(-1, *model.polar.shape[1:])
+        return estimator.initial_model(polar, options.noise, options.offset)
+
+    def _fix_parameters(self):
+        """Parameters the user fixed keep the values given, whatever the start made of them."""
+        options, fixed = self.options, self.settings.fixed
+        if fixed.noise:
+            self.model = replace(self.model, sigma=options.noise)
+        if fixed.offset:
+            self.model = replace(self.model, sigma_offset=options.offset)
+
+    def _iterate(self, estimator):
+        """One iteration: EM, revival, growth of the resolution; its files."""
+        started = time.time()
+        self.iteration += 1
+        previous, old = self.particles.ref.copy(), self.model
+        statistics = self._em(estimator)
+        change = signal_change(old, self.model)
+        changed = float(np.mean(previous != self.particles.ref))
+        result = self._result(statistics, change, changed)
+        revived = self._revive(estimator, statistics)
+        self.stage_iterations += 1
+        self.converged = self.grown and not revived and bool((change <= self.options.eps).all())
+        if not self.grown and not revived:
+            self._grow(estimator, result.frc, changed)
+        self._report(estimator, result, started)
+        if self.converged:
+            self.log(f"converged: no reference changed by more than {self.options.eps:g}")
+
+    def _em(self, estimator):
+        """EM over all images, or block by block with --iem; returns the statistics of all."""
+        blocks = self._blocks()
+        centred = self.options.zero_offsets and self.settings.fast and self.iteration == 1
+        if len(self.block_statistics) != len(blocks):
+            self.block_statistics = [self._expect(estimator, rows, centred) for rows in blocks]
+            total = _sum(self.block_statistics)
+            self.model = estimator.maximise(self.model, total, centred)
+        else:
+            total = _sum(self.block_statistics)
+            for b, rows in enumerate(blocks):
+                fresh = self._expect(estimator, rows, centred)
+                total = total - self.block_statistics[b] + fresh
+                self.block_statistics[b] = fresh
+                self.model = estimator.maximise(self.model, total, centred)
+        if len(blocks) == 1:
+            self.block_statistics = []
+        return total
+
+    def _blocks(self):
+        order = self.rows if self.options.iem == 1 else np.random.default_rng(self.seed).permutation(self.rows)
+        return [np.sort(block) for block in np.array_split(order, min(self.options.iem, len(order)))]
+
+    def _expect(self, estimator, rows, centred=False):
+        if self.options.write_probs and self.probabilities is None:
+            self.probabilities = np.zeros((self.source.count, self.references), np.float32)
+        bar = tqdm(total=len(rows), desc=f"iteration {self.iteration}", unit="image", leave=False,
+                   disable=not sys.stderr.isatty())
+        with bar:
+            return estimator.expect(self.model, self.particles, rows, centred, self.probabilities, bar.update)
+
+    def _revive(self, estimator, statistics):
+        """Put classes that hold too few particles where another class wants to be split; True when one was.
+
+        A revival is kept only if it raises the likelihood.
+        """
+        smallest = self.options.min_class
+        smallest = 0.1 * self.source.count / self.references if smallest is None else smallest
+        poor = np.flatnonzero(statistics.class_mass < smallest)
+        victims = [int(k) for k in poor if int(k) not in self.unrevived]
+        if not victims or self.references == 1 or self.settings.fixed.fractions:
+            return False
+        rng = np.random.default_rng([self.seed, self.iteration])
+        pairs = propose_splits(self.model, estimator.bank, self.particles, self.rows, rng, victims)
+        if not pairs:
+            return False
+        model, likelihood, particles = estimator.run(split_into(self.model, pairs), self.rows, REVIVAL_ITERATIONS)
+        names = ", ".join(str(victim + 1) for victim, _, _ in pairs)
+        if likelihood <= statistics.log_likelihood:
+            self.unrevived += victims
+            self.log(f"revival of class {names} dropped: it would lower the log-likelihood")
+            return False
+        self.log(f"class {names} revived: log-likelihood {likelihood - statistics.log_likelihood:+.1f}")
+        self.model, self.block_statistics = model, []
+        self.particles = replace(particles, scale=self.particles.scale, background=self.particles.background)
+        return True
+
+    def _grow(self, estimator, frc, changed):
+        """Raise the highest frequency once this one has given what it can and the averages allow it."""
+        if self.stage_iterations < 2 or (changed > SETTLED_SHARE and self.stage_iterations < LONGEST_STAGE):
+            return
+        frequency = estimator.disk.k / (2 * np.pi)
+        wanted = resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions)
+        if wanted == estimator.maxres:
+            self.grown = True
+            return
+        self.grown = wanted >= 0.5
+        estimator.enter(wanted)
+        self.model = self.model.on(estimator.disk)
+        self.stage_iterations, self.block_statistics, self.unrevived = 0, [], []
+
+    # ---- results ----------------------------------------------------------------------------------------------
+
+    def _result(self, statistics, change, changed):
+        model, pixel_size = self.model, self.pixel_size
+        info = {
+            "iterationNumber": self.iteration, "logLikelihood": statistics.log_likelihood,
+            "pMax": statistics.peak / statistics.count, "sigmaNoise": model.sigma, "sigmaOffset": model.sigma_offset,
+            "randomSeed": self.seed, "maxres": model.disk.maxres, "changed": changed,
+            "samplingRate": pixel_size or -1.0, "eps": self.options.eps,
+        }
+        return Result(self.source.metadata.columns, self.particles, model, statistics, change, info, pixel_size,
+                      self.settings.mirror, self.settings.norm, self.settings.df is not None)
+
+    def _report(self, estimator, result, started):
+        """Write this iteration's files, its checkpoint and a line in the log."""
+        result.info["seconds"] = seconds = time.time() - started
+        self.files.write_result(self.iteration, result.model.images(), result)
+        if self.probabilities is not None:
+            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
+        self._checkpoint(estimator)
+        info, maxres = result.info, result.model.disk.maxres
+        share = 100 * result.statistics.class_mass / result.statistics.count
+        finest = f"{self.pixel_size / maxres:.3g} Å" if self.pixel_size else f"{1 / maxres:.3g} px"
+        left = (self.options.iter - self.iteration) * seconds
+        self.log(f"iteration {self.iteration:3d}: to {finest}, log-likelihood {info['logLikelihood']:.2f}, "
+                 f"pMax {info['pMax']:.2f}, noise {info['sigmaNoise']:.4f}, offset {info['sigmaOffset']:.2f} px, "
+                 f"{100 * info['changed']:.1f} % changed class, signal change {result.change.max():.1e}, "
+                 f"classes {share.min():.1f} to {share.max():.1f} %, {seconds:.1f} s"
+                 + (f", at most {_duration(left)} to go" if left and self.iteration else ""))
+
+    def _finish(self, estimator):
+        if self.options.write_probs and self.probabilities is None:      # nothing was left to iterate
+            self.probabilities = np.zeros((self.source.count, self.references), np.float32)
+            estimator.expect(self.model, Particles.unknown(self.source.count), self.rows,
+                             probabilities=self.probabilities)
+            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
+        self.files.publish(self.iteration)
+        self.log(f"done: class averages in {self.options.oroot}classes.mrcs, tables in {self.options.oroot}classes.xmd")
+
+    def log(self, line):
+        print(line, flush=True)
+        self.files.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.files.log, "a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+
+    # ---- checkpoints ------------------------------------------------------------------------------------------
+
+    def _checkpoint(self, estimator):
+        model, blocks = self.model, self.block_statistics
+        arrays = {f"particles.{name}": value for name, value in self.particles.arrays().items()}
+        arrays.update({f"model.{name}": getattr(model, name) for name in MODEL_ARRAYS})
+        for b, statistics in enumerate(blocks):
+            arrays.update({f"block{b}.{f.name}": np.asarray(getattr(statistics, f.name)) for f in fields(Statistics)})
+        meta = {
+            "iteration": self.iteration, "seed": self.seed, "images": self.source.count, "size": self.source.size,
+            "references": self.references, "maxres": estimator.maxres, "radius": model.disk.radius,
+            "shift_radius": estimator.shift_radius, "sigma": model.sigma, "sigma_offset": model.sigma_offset,
+            "stage_iterations": self.stage_iterations, "grown": self.grown, "unrevived": self.unrevived,
+            "converged": self.converged, "blocks": len(blocks), "options": vars(self.options),
+        }
+        self.files.save_checkpoint(self.iteration, arrays, meta)
+
+    def _restore(self, estimator, iteration):
+        arrays, meta = self.files.load_checkpoint(iteration)
+        for name, mine, unit in (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
+                                 ("references", self.references, "references")):
+            if meta[name] != mine:
+                raise UserError(f"--continue: the run under {self.options.oroot} has {meta[name]} {unit}, "
+                                f"expected {mine} as now asked for; start anew without --continue")
+        self.iteration, self.seed = meta["iteration"], meta["seed"]
+        self.stage_iterations, self.unrevived = meta["stage_iterations"], meta["unrevived"]
+        estimator.enter(self.options.maxres or meta["maxres"])
+        estimator.shift_radius = meta["shift_radius"]
+        if self.settings.max_shift is not None:
+            estimator.shift_radius = self.settings.max_shift
+        self.particles = Particles(**{f.name: arrays[f"particles.{f.name}"] for f in fields(Particles)})
+        disk = estimator.disk
+        if (meta["maxres"], meta["radius"]) != (disk.maxres, disk.radius):
+            disk = Disk(self.source.size, meta["maxres"], disk.n_psi, meta["radius"])
+        self.model = Model(disk, sigma=meta["sigma"], sigma_offset=meta["sigma_offset"],
+                           **{name: arrays[f"model.{name}"] for name in MODEL_ARRAYS}).on(estimator.disk)
+        self.grown = meta["grown"] or self.options.maxres is not None
+        if disk is estimator.disk:
+            self.block_statistics = [
+                Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})
+                for b in range(meta["blocks"])]
+        self.converged = meta["converged"] and self.options.eps <= meta["options"]["eps"]
+
+
+def _settings(options):
+    return Settings(
+        mirror=options.mirror, fast=options.fast, significance=options.significance, psi_step=options.psi_step,
+        max_shift=options.max_shift, reach=3.0 if options.save_memB else 4.0, radius=options.radius,
+        df=options.student, sigma_trick=not options.no_sigma_trick, norm=options.norm,
+        fixed=Fixed(options.fix_sigma_noise, options.fix_sigma_offset, options.fix_fractions),
+        memory=options.memory * GIB)
+
+
+def _read_fractions(path):
+    """Class fractions from metadata (column weight or classCount) or a text file of numbers."""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected a file of class fractions") from error
+    if "data_" in text:
+        for table in read_star(path).values():
+            for label in ("weight", "classCount"):
+                if label in table:
+                    return table.numbers(label)
+        raise UserError(f"{path}: no column weight or classCount")
+    try:
+        return np.array([float(word) for word in text.split()])
+    except ValueError as error:
+        raise UserError(f"{path}: {error}, expected numbers or metadata with a weight column") from None
+
+
+def _sum(statistics):
+    total = statistics[0]
+    for more in statistics[1:]:
+        total = total + more
+    return total
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

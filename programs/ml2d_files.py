@@ -1,0 +1,145 @@
+"""What an ML run writes: class averages, tables, resolution curves, checkpoints."""
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from .engine import resolution
+from .formats.checkpoint import load_checkpoint, save_checkpoint
+from .formats.mrc import write_stack
+from .formats.star import read_star, write_star
+from .formats.whole import whole_file
+
+UNKNOWN = -1.0
+
+
+class RunFiles:
+    """Names and writes the files under one ``oroot``."""
+
+    def __init__(self, oroot):
+        self.oroot = oroot
+
+    def prefix(self, iteration=None):
+        """Of one iteration's files, or of the final result's."""
+        return self.oroot if iteration is None else f"{self._extra}/iter{iteration:03d}/iter_"
+
+    @property
+    def log(self):
+        return Path(f"{self.oroot}run.log")
+
+    @property
+    def _extra(self):
+        return f"{self.oroot}extra"
+
+    def iterations(self):
+        """Numbers of the iterations that have a checkpoint, in order."""
+        found = (re.fullmatch(r"iter(\d{3,})", path.parent.name)
+                 for path in Path(self._extra).glob("iter*/iter_checkpoint.npz"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def forget(self, after=None):
+        """Remove the result and the iterations (all, or those after a number) of an earlier run."""
+        for name in ("classes.mrcs", "classes.xmd", "images.xmd", "frc.xmd") + (("probs.xmd",) if after is None else ()):
+            Path(f"{self.oroot}{name}").unlink(missing_ok=True)
+        for folder in Path(self._extra).glob("iter*"):
+            number = re.fullmatch(r"iter(\d{3,})", folder.name)
+            if number and (after is None or int(number[1]) > after):
+                shutil.rmtree(folder)
+
+    def save_checkpoint(self, iteration, arrays, meta):
+        save_checkpoint(f"{self.prefix(iteration)}checkpoint.npz", arrays, meta)
+
+    def load_checkpoint(self, iteration):
+        return load_checkpoint(f"{self.prefix(iteration)}checkpoint.npz")
+
+    def write_result(self, iteration, images, result):
+        """Write the averages (K, n, n) and the tables of a :class:`Result`; ``classes.xmd`` comes last."""
+        prefix = self.prefix(iteration)
+        write_stack(f"{prefix}classes.mrcs", images, result.pixel_size)
+        write_star(f"{prefix}frc.xmd", result.frc_blocks())
+        columns = result.image_columns()
+        write_star(f"{prefix}images.xmd", {"particles": columns})
+        write_star(f"{prefix}classes.xmd", result.class_blocks(f"{prefix}classes.mrcs", columns))
+
+    def publish(self, iteration):
+        """Make an iteration's outcome the run's final result."""
+        source, target = self.prefix(iteration), self.prefix()
+        for name in ("classes.mrcs", "frc.xmd", "images.xmd"):
+            with whole_file(f"{target}{name}") as temporary:
+                shutil.copyfile(f"{source}{name}", temporary)
+        blocks = {name: dict(table.columns) for name, table in read_star(f"{source}classes.xmd").items()}
+        count = len(blocks["classes"]["ref"])
+        blocks["classes"]["image"] = [f"{k:06d}@{target}classes.mrcs" for k in range(1, count + 1)]
+        write_star(f"{target}classes.xmd", blocks)
+
+    def write_probabilities(self, item_ids, probabilities):
+        """Every particle's probability of belonging to each class."""
+        columns = {"itemId": item_ids}
+        columns.update({f"class{k + 1:06d}": column for k, column in enumerate(probabilities.T)})
+        write_star(f"{self.oroot}probs.xmd", {"probabilities": columns})
+
+
+class Result:
+    """One iteration's outcome as tables.
+
+    metadata: the input rows' columns; particles: :class:`.engine.em.Particles`; model, statistics, change (K,):
+    of the iteration; info: values of the info block; pixel_size: Å/px or None; extras: names of optional columns.
+    """
+
+    def __init__(self, metadata, particles, model, statistics, change, info, pixel_size, mirror, norm, robust):
+        self.metadata, self.particles, self.model = metadata, particles, model
+        self.statistics, self.change, self.info = statistics, change, info
+        self.pixel_size = pixel_size
+        self.mirror, self.norm, self.robust = mirror, norm, robust
+        self.frequency = model.disk.k / (2 * np.pi)
+        frc = resolution.ring_correlation(statistics.half_sums, statistics.half_weights)
+        self.frc = resolution.smooth_rings(frc, model.disk.k, 2 * np.pi / model.disk.n)
+
+    def resolutions(self):
+        """Resolution (K,) of each class in Å; -1 where unknown."""
+        cut = resolution.crossing(self.frequency, self.frc)
+        known = (cut > 0) & bool(self.pixel_size)
+        return np.where(known, (self.pixel_size or 1) / np.where(cut > 0, cut, 1), UNKNOWN)
+
+    def image_columns(self):
+        p = self.particles
+        columns = dict(self.metadata)
+        columns.update(ref=p.ref + 1, anglePsi=p.psi, shiftX=p.shift_x, shiftY=p.shift_y, flip=p.flip, pMax=p.peak,
+                       logLikelihood=p.log_likelihood, classProbability=p.class_probability)
+        if self.norm:
+            columns.update(bgMean=p.background, intScale=p.scale)
+        if self.robust:
+            columns.update(wRobust=p.robust)
+        return columns
+
+    def class_blocks(self, stack, image_columns):
+        """Blocks ``classes``, ``info`` and the members of every class, as (name, columns)."""
+        m, ref = self.model, self.particles.ref
+        count = m.references
+        yield "classes", {
+            "ref": np.arange(1, count + 1),
+            "image": [f"{k:06d}@{stack}" for k in range(1, count + 1)],
+            "enabled": np.ones(count, int),
+            "weight": self.statistics.class_mass,
+            "classCount": np.bincount(ref, minlength=count),
+            "mirrorFraction": m.mirror,
+            "signalChange": 1000 * self.change,
+            "resolution": self.resolutions(),
+            "scale": m.scale,
+        }
+        yield "info", {name: [value] for name, value in self.info.items()}
+        order = np.argsort(ref, kind="stable")
+        ends = np.searchsorted(ref[order], np.arange(count + 1))
+        for k in range(count):
+            rows = order[ends[k] : ends[k + 1]]
+            if len(rows):
+                yield f"class{k + 1:06d}_images", {name: _take(column, rows) for name, column in image_columns.items()}
+
+    def frc_blocks(self):
+        for k, curve in enumerate(self.frc):
+            yield f"class{k + 1:06d}", {"resolutionFreqFourier": self.frequency, "resolutionFRC": curve}
+
+
+def _take(column, rows):
+    return column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
