@@ -1,0 +1,44 @@
+"""Images known everywhere: sums of Gaussian blobs, moved by moving their centres, and what tests make of them."""
+import numpy as np
+
+
+class Blobs:
+    """A phantom without symmetry: blobs of ``heights``, ``centres`` (count, 2) = (x, y) from the origin, ``widths``.
+
+    Wide enough to have no power at the highest frequencies, near enough to the origin to stay in a circle of
+    radius 15 when shifted by 3 px.
+    """
+
+    def __init__(self, seed, count=5, reach=5.5):
+        rng = np.random.default_rng(seed)
+        angle, distance = rng.uniform(0, 2 * np.pi, count), reach * np.sqrt(rng.random(count))
+        self.centres = np.stack([distance * np.cos(angle), distance * np.sin(angle)], 1)
+        self.heights, self.widths = rng.uniform(0.5, 1.5, count), rng.uniform(1.5, 2.2, count)
+
+    def image(self, n, psi=0.0, mirrored=False, shift=(0, 0)):
+        """The phantom shifted by (x, y) px, then (``mirrored``) y -> -y, then turned by psi radians from x to y."""
+        x, y = (self.centres + shift).T
+        if mirrored:
+            y = -y
+        x, y = x * np.cos(psi) - y * np.sin(psi), x * np.sin(psi) + y * np.cos(psi)
+        row, column = np.mgrid[:n, :n] - n // 2
+        squared = (column[..., None] - x) ** 2 + (row[..., None] - y) ** 2
+        return (self.heights * np.exp(-squared / (2 * self.widths**2))).sum(-1)
+
+
+class Stack:
+    """Images in memory, as programs hand them to the engine."""
+
+    def __init__(self, images):
+        self.images = np.asarray(images, np.float32)
+        self.count, self.size = len(images), self.images.shape[-1]
+
+    def read(self, rows):
+        return self.images[rows]
+
+
+def cells_of(phantoms, grid):
+    """Every reference in every pose of a grid, drawn one by one: (K, S, 2, n_psi, n, n)."""
+    n, n_psi = grid.disk.n, grid.disk.n_psi
+    return np.array([[[[phantom.image(n, 2 * np.pi * p / n_psi, mirrored, shift) for p in range(n_psi)]
+                       for mirrored in (False, True)] for shift in grid.shifts] for phantom in phantoms])
