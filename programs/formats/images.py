@@ -64,7 +64,8 @@ class ImageSource:
     """The images that a table's enabled rows point to.
 
     table : :class:`MetaData` with column ``image``
-    folder : where the images' paths start; where a file is not found there, from the current folder
+    folder : where the images' paths start; where a file is not found there, from the current folder, then from
+        the folders above ``folder``
 
     count : number of images
     size : side of the square images, px
@@ -122,12 +123,14 @@ class ImageSource:
 
     def _find(self, folder, written, i):
         """The path from the current folder of a file named in row i."""
-        for path in (os.path.normpath(os.path.join(folder, written)), written):
+        # Files in a Scipion or RELION project name paths from the project's folder, which is above them.
+        above = (os.path.join(place, written) for place in Path(os.path.abspath(folder)).parents)
+        for path in (os.path.normpath(os.path.join(folder, written)), written, *above):
             if os.path.isfile(_without_suffix(path)):
                 return path
         places = dict.fromkeys([os.path.abspath(folder), os.getcwd()])
         raise UserError(f"{self.metadata.path}: row {self.rows[i]}: no file {written}, looked for it from "
-                        + " and ".join(places))
+                        + " and ".join(places) + " and the folders above")
 
     def _check_stacks(self):
         counts, self.size = np.empty(len(self._paths), np.int64), None

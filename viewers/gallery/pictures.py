@@ -119,7 +119,8 @@ class ClassPictures(Pictures):
         columns = {label: values for label, values in table.columns.items() if label != "enabled"}
         self.refs = table["ref"]
         super().__init__(Path(run.oroot).name.rstrip("_-.") or Path(run.oroot).parent.name or run.oroot,
-                         ImageSource(MetaData(columns, table.path)), _class_columns(table), self.refs)
+                         ImageSource(MetaData(columns, table.path), Path(table.path).parent),
+                         _class_columns(table), self.refs)
         self.pixel_size = run.pixel_size(iteration) or self.source.pixel_size
         self.share = self.columns["share"].values
 
@@ -163,7 +164,7 @@ class MemberPictures(Pictures):
     def __init__(self, table, pixel_size=None, period=0):
         numbers = {label: table.numbers(label) for label in self.LABELS if label in table}
         columns = {label: Column(label, values, "{:.6g}".format) for label, values in numbers.items()}
-        source = ImageSource(table)
+        source = ImageSource(table, Path(table.path).parent)
         keys = source.metadata["itemId"] if "itemId" in table else source.rows
         super().__init__("Members", source, columns, keys)
         self.poses = np.column_stack([source.metadata.numbers(label) for label in self.LABELS[:4]])

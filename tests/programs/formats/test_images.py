@@ -141,6 +141,16 @@ def test_paths_start_at_the_metadata_then_at_the_current_folder(tmp_path, monkey
     assert (open_images("out/y.star").read(slice(None)) == there).all()
 
 
+def test_a_project_s_paths_are_found_from_outside(tmp_path, monkeypatch):
+    images = random_images(2)
+    run = tmp_path / "project" / "Runs" / "000079"
+    write_stack(run / "x.mrcs", images)
+    write_star(run / "extra" / "x.star", {"": {"image": ["2@Runs/000079/x.mrcs"]}})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert (open_images("../project/Runs/000079/extra/x.star").read(slice(None)) == images[1:]).all()
+
+
 def test_a_file_that_is_nowhere(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -148,7 +158,7 @@ def test_a_file_that_is_nowhere(tmp_path, monkeypatch):
     path = tmp_path / "x.star"
     write_star(path, {"": {"image": ["1@a.mrcs", "1@stacks/b.mrcs"]}})
     assert error(path) == (f"{path}: row 2: no file stacks/b.mrcs, looked for it from {tmp_path} "
-                           f"and {tmp_path / 'work'}")
+                           f"and {tmp_path / 'work'} and the folders above")
 
 
 def test_disabled_rows_are_left_out_and_rows_keep_their_numbers(tmp_path):
