@@ -20,7 +20,7 @@ ML2D, and draw the class averages beside the truth.  The data and the picture go
 with Scipion's others, in $SCIPION_USER_DATA (~/ScipionUserData when it is not set).
 """
 
-PIXEL, BOX, SNR = 3.0, 64, 0.1
+PIXEL, BOX, SNR = 3.0, 64, 0.05
 
 
 def main(argv=None):
@@ -41,7 +41,7 @@ def main(argv=None):
 
 
 def demo(arguments):
-    folder = Path(arguments.folder).resolve()
+    start, folder = Path.cwd(), Path(arguments.folder).resolve()
     print(f"1. Simulating {arguments.count} particles of {arguments.views} views, "
           f"{SNR:g} times as much signal as noise ...", flush=True)
     simulate(folder, arguments)
@@ -55,7 +55,7 @@ def demo(arguments):
     picture = folder / "class_averages.png"
     print("4. Comparing with the truth ...", flush=True)
     print(f"   {compare(folder, Path(classes), picture)}")
-    report(arguments.project, project.path, classes, picture)
+    report(arguments.project, project.path, classes, picture, start)
     if not arguments.no_view and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         subprocess.run([sys.executable, "-m", "mlalign.cli", "view", classes])
 
@@ -131,17 +131,20 @@ def compare(folder, classes, picture):
     images = read_metadata(str(classes).replace("classes.xmd", "images.xmd"))
     truth = read_metadata(folder / "truth.xmd")
     truth = truth.take(np.searchsorted(truth["itemId"], images["itemId"]))
+    particles, references, averages = (open_mrc(file) for file in (
+        folder / "particles.mrcs", folder / "references.mrcs", classes.with_suffix(".mrcs")))
+    columns = []
+    for found, (true, motion) in sorted(class_motions(truth, images).items(), key=lambda item: item[1][0]):
+        members = np.flatnonzero(images["ref"] == found)
+        columns.append((
+            particles.read([truth["itemId"][members[0]] - 1])[0],
+            as_reference(averages.read([found - 1])[0], motion),
+            references.read([true - 1])[0],
+            f"{len(members)} particles"))
     result = score(truth, images)
     line = (f"{100 * result['accuracy']:.1f} % of the particles in the right class, "
             f"half of them aligned within {result['angle']:.1f} degrees and {result['shift']:.2f} px")
-    references, averages = (open_mrc(file).read(slice(None))
-                            for file in (folder / "references.mrcs", classes.with_suffix(".mrcs")))
-    motions, counts = class_motions(truth, images), np.bincount(images["ref"])
-    shown = sorted(motions, key=lambda found: motions[found][0])
-    views = [(f"view {motions[found][0]}", references[motions[found][0] - 1]) for found in shown]
-    found = [(f"class {found}: {counts[found]}", as_reference(averages[found - 1], motions[found][1]))
-             for found in shown]
-    draw(views, found, line, picture)
+    draw(columns, line, picture)
     return line
 
 
@@ -152,21 +155,24 @@ def as_reference(average, motion):
     return Placer(average[None])(0, *pose_parameters(motion))
 
 
-def draw(above, below, title, path):
-    """A picture of two rows of images: lists of (title, image)."""
+def draw(columns, title, path):
+    """A picture with a column for each class: a list of (particle, average, reference, words)."""
     from matplotlib.figure import Figure
-    figure = Figure((1.6 * max(len(above), 3), 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=9, wrap=True)
-    axes = figure.subplots(2, len(above), squeeze=False)
-    for each, (label, image) in zip(axes.flat, [*above, *below]):
-        each.imshow(image, cmap="gray")
-        each.set_title(label, fontsize=9)
-        each.axis("off")
+    figure = Figure((1.5 * max(len(columns), 4) + 1, 5.2), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots(3, len(columns), squeeze=False)
+    for row, label in zip(axes, ("a particle", "class average", "truth")):
+        row[0].set_ylabel(label, fontsize=9)
+    for column, (*images, words) in zip(axes.T, columns):
+        column[0].set_title(words, fontsize=9)
+        for each, image in zip(column, images):
+            each.imshow(image, cmap="gray", interpolation="bicubic")
+            each.set(xticks=[], yticks=[])
     figure.savefig(path, dpi=150)
 
 
-def report(name, path, classes, picture):
-    command = os.path.relpath(Path(sys.executable).with_name("mlalign"), os.environ.get("PWD", os.getcwd()))
+def report(name, path, classes, picture, start):
+    command = os.path.relpath(Path(sys.executable).with_name("mlalign"), start)
     print(f"""
 Done.
   picture   {picture}
