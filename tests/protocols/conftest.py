@@ -5,13 +5,18 @@ import pytest
 
 from mlalign.tests.protocols import scipion
 
-Imported = namedtuple("Imported", "project particles averages folder")
+Imported = namedtuple("Imported", "project particles averages folder disabled")
+DISABLED = {1, 7, 120}
 
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory):
-    """A project, the protocols that imported particles and averages into it, and their files' folder."""
+    """A project, the protocols that imported particles and averages into it, and their files' folder.
+
+    Of the 120 particles some are disabled.
+    """
     folder = scipion.simulated(tmp_path_factory.mktemp("simulated particles"))     # a space on purpose
     with scipion.new_project("Protocols") as project:
-        yield Imported(project, scipion.import_particles(project, folder),
-                       scipion.import_averages(project, folder), folder)
+        particles = scipion.import_particles(project, folder)
+        scipion.disable(particles.outputParticles, DISABLED)
+        yield Imported(project, particles, scipion.import_averages(project, folder), folder, DISABLED)

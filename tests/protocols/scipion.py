@@ -49,6 +49,16 @@ def import_particles(project, folder):
     return run(project, protocol)
 
 
+def disable(images, ids):
+    """Disable these items of a set, in its file."""
+    for item_id in ids:
+        item = images[item_id].clone()
+        item.setEnabled(False)
+        images.update(item)
+    images.write()
+    images.close()
+
+
 def import_averages(project, folder):
     from pwem.protocols import ProtImportAverages
     protocol = project.newProtocol(ProtImportAverages, filesPath=str(folder / "references.mrcs"),

@@ -10,9 +10,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from mlalign.convert import read_table
 from mlalign.programs.formats.images import open_images
-from mlalign.tests.protocols.scipion import PIXEL, import_particles, new_ml2d, run, simulated
+from mlalign.tests.protocols.scipion import PIXEL, new_ml2d, run
 
-QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "numberOfThreads": 1}
+# No convergence, so that runs end where they are told to.
+QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "eps": 0.0, "numberOfThreads": 1}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,8 @@ def finished(imported):
 
 
 def members(classes):
-    """{class: (ids, transforms (n, 4, 4))} of a SetOfClasses2D."""
+    """{class: (ids, transforms (n, 4, 4))} of a SetOfClasses2D, read from its file as it is now."""
+    classes = type(classes)(filename=classes.getFileName())
     return {one.getObjId(): ([item.getObjId() for item in one],
                              np.array([item.getTransform().getMatrix() for item in one]))
             for one in classes.iterItems()}
@@ -57,7 +59,7 @@ def test_classes_are_the_planted_ones(imported, finished):
     truth = read_table(imported.folder / "truth.xmd")
     planted = dict(zip(truth["itemId"], truth["ref"]))
     found = {item: ref for ref, (ids, _) in members(finished.outputClasses).items() for item in ids}
-    assert found.keys() == planted.keys()
+    assert found.keys() == planted.keys() - imported.disabled
     assert adjusted_rand_score([planted[i] for i in found], list(found.values())) > 0.95
 
 
@@ -84,7 +86,9 @@ def test_outputs(imported, finished):
         assert one.getRepresentative().getLocation() == average.getLocation()
         assert one._mlalignResolution.get() > 0
         for item in one:
-            assert 0 < item._mlalignPMax.get() <= 1 and 0.5 <= item._mlalignClassProbability.get() <= 1
+            probability = item._mlalignClassProbability.get()
+            assert 0 < item._mlalignPMax.get() <= probability + 1e-6
+            assert 0.5 <= probability <= 1 + 1e-6
     sources = {row["object_parent_id"] for row in finished.getRelations()}
     assert sources == {imported.particles.getObjId()}
 
@@ -108,7 +112,7 @@ def test_same_seed_same_classes(imported, finished):
     assert_same_classes(again.outputClasses, finished.outputClasses)
 
 
-def test_continue_with_more_classes_starts_anew(imported, finished):
+def test_continue_with_more_classes_starts_anew_and_restart_always_does(imported, finished):
     protocol = run(imported.project, copy_of(imported, finished, numberOfClasses=1))
     assert protocol.outputClasses.getSize() == 1
     protocol.numberOfClasses.set(2)
@@ -116,6 +120,10 @@ def test_continue_with_more_classes_starts_anew(imported, finished):
     run(imported.project, protocol)
     assert_same_classes(protocol.outputClasses, finished.outputClasses)
     assert protocol.outputAverages.getSize() == 2
+    protocol.runMode.set(MODE_RESTART)
+    protocol.maxIters.set(1)
+    run(imported.project, protocol)
+    assert protocol.getRun().iterations()[-1] == 1
 
 
 def test_continue_with_more_and_with_fewer_iterations(imported, finished):
@@ -148,27 +156,13 @@ def test_killed_and_continued(imported, finished):
 
 
 def test_given_references(imported):
-    project, particles, averages = imported[:3]
+    project, particles, averages = imported.project, imported.particles, imported.averages
     protocol = run(project, new_ml2d(project, particles, averages, **{**QUICK, "maxIters": 3}))
     truth = read_table(imported.folder / "truth.xmd")
     for ref, (ids, _) in members(protocol.outputClasses).items():
         assert np.mean(truth["ref"][np.array(ids) - 1] == ref) > 0.95   # classes keep the references' numbers
     sources = {row["object_parent_id"] for row in protocol.getRelations()}
     assert sources == {particles.getObjId(), averages.getObjId()}
-
-
-def test_disabled_particles_stay_out(imported, tmp_path):
-    particles = import_particles(imported.project, simulated(tmp_path, count=60))
-    images = particles.outputParticles
-    for item_id in (1, 7, 60):
-        item = images[item_id].clone()
-        item.setEnabled(False)
-        images.update(item)
-    images.write()
-    images.close()
-    protocol = run(imported.project, new_ml2d(imported.project, particles, **{**QUICK, "maxIters": 2}))
-    classified = {item for ids, _ in members(protocol.outputClasses).values() for item in ids}
-    assert classified == set(range(1, 61)) - {1, 7, 60}
 
 
 def test_the_programs_error_is_the_protocols(imported, finished, tmp_path):
@@ -194,11 +188,3 @@ def test_json_round_trip(imported, tmp_path):
     pointer = loaded.inputParticles
     assert pointer.getObjValue().getClassName() == imported.particles.getClassName()
     assert pointer.getExtended() == "outputParticles"
-
-
-def test_restart_forgets_the_earlier_run(imported, finished):
-    protocol = run(imported.project, copy_of(imported, finished, maxIters=2))
-    protocol.runMode.set(MODE_RESTART)
-    protocol.maxIters.set(1)
-    run(imported.project, protocol)
-    assert protocol.getRun().iterations()[-1] == 1
