@@ -23,7 +23,7 @@ def pytest_configure(config):
     os.close(end)
     os.close(write)
     ready, _, _ = select.select([read], [], [], PATIENCE)
-    number = os.read(read, 16).decode().strip() if ready else ""
-    os.close(read)
+    with os.fdopen(read) as pipe:       # the whole line: Xvfb ends when nobody reads the rest
+        number = pipe.readline().strip() if ready else ""
     if number:                          # nothing comes when it failed
         os.environ["DISPLAY"] = f":{number}"
