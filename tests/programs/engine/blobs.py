@@ -1,6 +1,8 @@
 """Images known everywhere: sums of Gaussian blobs, moved by moving their centres, and what tests make of them."""
 import numpy as np
 
+from mlalign.programs.engine.expectation import Cells
+
 
 class Blobs:
     """A phantom without symmetry: blobs of ``heights``, ``centres`` (count, 2) = (x, y) from the origin, ``widths``.
@@ -26,6 +28,9 @@ class Blobs:
         return (self.heights * np.exp(-squared / (2 * self.widths**2))).sum(-1)
 
 
+PHANTOMS = [Blobs(1), Blobs(2)]          # the references of most tests
+
+
 class Stack:
     """Images in memory, as programs hand them to the engine."""
 
@@ -42,3 +47,25 @@ def cells_of(phantoms, grid):
     n, n_psi = grid.disk.n, grid.disk.n_psi
     return np.array([[[[phantom.image(n, 2 * np.pi * p / n_psi, mirrored, shift) for p in range(n_psi)]
                        for mirrored in (False, True)] for shift in grid.shifts] for phantom in phantoms])
+
+
+def table_of(g):
+    """Scores (B, T, 2, n_psi) of all cells, put together from partial scores (4, half, B, T) as documented."""
+    half, count, width = g.shape[1:]
+    n_psi = 2 * (half - 1)
+    table = np.full((count, width, 2, n_psi), np.nan)
+    for h in range(half):
+        g0, g1, g2, g3 = g[:, h].astype(float)
+        u, y, v, z = g0 + g1, g2 - g3, g0 - g1, g2 + g3
+        table[:, :, 0, h % n_psi] = u + y
+        table[:, :, 0, -h % n_psi] = u - y
+        table[:, :, 1, (half - 1 + h) % n_psi] = v - z
+        table[:, :, 1, (half - 1 - h) % n_psi] = v + z
+    return table
+
+
+def all_cells(weights):
+    """The list of all cells, sorted as the engine keeps them, with weights (B, rows, n_psi)."""
+    row, image, angle = np.indices(weights.swapaxes(0, 1).shape).reshape(3, -1)
+    return Cells(image.astype(np.int32), row.astype(np.int32), angle.astype(np.int16),
+                 np.ascontiguousarray(weights.swapaxes(0, 1), np.float32).ravel())
