@@ -161,7 +161,7 @@ class Disk:
         """Squared norm, float64 (B,), of harmonics (B, 2, bins, width): the image's sum of squares in the band."""
         return np.einsum("bcmj,bcmj,mj->b", harmonics, harmonics, self.metric, dtype=np.float64, optimize=False)
 
-    # ---- rotations and shifts ----------------------------------------------------------------------------------------------
+    # ---- rotations and shifts --------------------------------------------------------------------------------
 
     def turned(self, harmonics, psi, mirrored):
         """Harmonics (B, 2, bins, width) of images turned by psi (B,) radians, then (where ``mirrored``) y -> -y."""

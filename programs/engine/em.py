@@ -1,5 +1,6 @@
 """One pass of expectation over a set of images: blocks in parallel, sums in a fixed order."""
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -26,7 +27,8 @@ class ImageBank:
     def __post_init__(self):
         count = self.source.count
         self.powers = np.full(count, np.nan)
-        self._ones = self.disk.harmonics(np.ones((1, self.disk.n, self.disk.n), np.float32))
+        self.ones_polar = self.disk.polar(np.ones((1, self.disk.n, self.disk.n), np.float32))[0]
+        self._ones = self.disk.expand(self.ones_polar[None])
         self._ones_weighted = self._ones[0] * self.disk.metric
         self.ones_power = float(self.disk.power(self._ones)[0])
         if count * 4 * np.prod(self.disk.shape) < self.memory:
@@ -77,7 +79,8 @@ class Particles:
     def unknown(cls, count):
         zeros = {name: np.zeros(count) for name in ("psi", "shift_x", "shift_y", "peak", "class_probability",
                                                     "log_likelihood", "background")}
-        return cls(ref=np.full(count, -1), flip=np.zeros(count, int), robust=np.ones(count), scale=np.ones(count), **zeros)
+        return cls(ref=np.full(count, -1), flip=np.zeros(count, int), robust=np.ones(count), scale=np.ones(count),
+                   **zeros)
 
     def arrays(self):
         return dict(vars(self))
@@ -110,7 +113,7 @@ def expectation(model, bank, rows, particles, settings, workers, grid, coarse=No
     total = Statistics.zero(grid, model.references)
     length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
     squared = (grid.shifts**2).sum(1)
-    reference_dc = np.einsum("krp,r->k", model.polar.real * _ones_polar(grid.disk).real, grid.disk.weight) * 2 / grid.disk.n_phi
+    reference_dc = _inner_products(grid.disk, model.polar, bank.ones_polar)
 
     def expect(block_rows):
         x, power = bank.read(block_rows)
@@ -141,7 +144,7 @@ def expectation(model, bank, rows, particles, settings, workers, grid, coarse=No
         blocks = np.array_split(mine, -(-len(mine) // size)) if len(mine) else []
         for start in range(0, len(blocks), workers.threads):
             for x, block, scale in workers.map(expect, blocks[start : start + workers.threads]):
-                workers.map(lambda tile, x=x, block=block: search.spread(block, x, sums, tile), tiles)
+                workers.map(partial(search.spread, block, x, sums), tiles)
                 _gather(total, half, block, scale, squared, length)
                 if progress:
                     progress(len(x))
@@ -156,8 +159,9 @@ def block_size(grid, references):
     return int(np.clip(BLOCK_BYTES // cell_bytes, 4, 64))
 
 
-def _ones_polar(disk):
-    return disk.polar(np.ones((1, disk.n, disk.n), np.float32))[0]
+def _inner_products(disk, polar, other):
+    """<a_k, b> (K,) of images given by their polar samples (K, rings, phi) and (rings, phi)."""
+    return np.einsum("krp,rp,r->k", polar, other.conj(), disk.weight).real * 2 / disk.n_phi
 
 
 def _gather(total, half, block, scale, squared, length):

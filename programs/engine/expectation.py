@@ -12,7 +12,9 @@ from .model import polar_power
 from .noise import log_shift_prior
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
+NEAR = 10.0            # fine cells all around a coarse cell are evaluated when it is this near the best
 POSE_FLOOR = 0.02      # cells below this share of the best do not shape the reported pose
+BROAD_SHARE = 0.25     # share of significant coarse rows from which an exhaustive fine search is cheaper
 DENSE_SHARE = 0.1      # share of significant rows from which dense products are cheaper than lists of cells
 
 
@@ -27,7 +29,8 @@ class Cells:
     gain: np.ndarray = None
 
     def select(self, keep):
-        return Cells(*(None if a is None else a[keep] for a in (self.image, self.row, self.angle, self.weight, self.gain)))
+        columns = self.image, self.row, self.angle, self.weight, self.gain
+        return Cells(*(None if column is None else column[keep] for column in columns))
 
 
 @dataclass
@@ -64,6 +67,8 @@ class Expectation:
     ``significance`` the probability ratio below which its cells are dropped.
     """
 
+    _expected_cells = 64       # per image and tile: how much to set aside before extracting
+
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
         self.grid, self.noise, self.coarse = grid, noise, coarse
         self.cut = CUT if coarse is None else -np.log(significance)
@@ -74,7 +79,7 @@ class Expectation:
         self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
         self.mirror = bool(np.isfinite(log_class[1]).any())
         if coarse is not None:
-            self.neighbours = coarse.grid.neighbours(grid)
+            self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
 
     def block(self, x, power, scale=None):
         """Posterior of images x (B, 2, bins, width), squared norms (B,), grey scales (B, K): a :class:`Block`.
@@ -85,21 +90,28 @@ class Expectation:
             return self._exhaustive(x, power, scale)
         fine, (coarse, coarse_power) = x
         cells = self.coarse.significant(coarse, coarse_power, scale, self.cut)
+        if cells is None:
+            return self._exhaustive(fine, power, scale)
         return self._around(cells, fine, power, scale)
 
     # ---- exhaustive search -----------------------------------------------------------------------------------
 
     def _exhaustive(self, x, power, scale):
         scores, tops, top = self._scores(x, power, scale)
-        narrow = np.mean([np.mean(t > (top - CUT)[:, None]) for t in tops]) < DENSE_SHARE
+        narrow = _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or scale is not None:
             return self._from_cells(self._extract(scores, tops, top - CUT, power, scale, len(x)), x, power, scale)
         return self._dense(scores, top, power)
 
     def significant(self, x, power, scale, cut):
-        """Cells within ``cut`` nats of each image's best, of an exhaustive search on this grid."""
+        """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
+
+        None when so many rows are significant that evaluating their cells one by one would not pay.
+        """
         scores, tops, top = self._scores(x, power, scale)
-        return self._extract(scores, tops, top - cut, power, scale, len(x))[0]
+        if _share_above(tops, top - cut) > BROAD_SHARE:
+            return None
+        return self._extract(scores, tops, top - cut, power, scale, len(x))
 
     def _scores(self, x, power, scale):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
@@ -137,13 +149,16 @@ class Expectation:
             half = np.repeat(self.power[tile] / 2, shifts).astype(np.float32)
             arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
                          np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
-            found = kernels.extract_cells(*arguments, _empty_cells(0))
-            cells = _empty_cells(found)
-            kernels.extract_cells(*arguments, cells)
-            cells[1][:] += 2 * first
+            cells = _empty_cells(self._expected_cells * count)
+            found = kernels.extract_cells(*arguments, cells)
+            if found > len(cells[0]):
+                self._expected_cells = 2 * found // count
+                cells = _empty_cells(found)
+                kernels.extract_cells(*arguments, cells)
+            image, row, angle, logp, gain = (column[:found] for column in cells)
+            parts.append(Cells(image, row + np.int32(2 * first), angle, None, gain))
+            logs.append(logp)
             first += g.shape[-1]
-            parts.append(Cells(cells[0], cells[1], cells[2], None, cells[4]))
-            logs.append(cells[3])
         joined = Cells(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("image", "row", "angle")),
                        None, np.concatenate([p.gain for p in parts]))
         return joined, np.concatenate(logs)
@@ -185,10 +200,14 @@ class Expectation:
     # ---- a list of cells -------------------------------------------------------------------------------------
 
     def _around(self, coarse_cells, x, power, scale):
-        """Evaluate the cells around significant coarse ones."""
+        """Evaluate the fine cells that significant coarse ones stand for."""
         grid, count = self.grid, len(x)
         marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
-        kernels.mark_neighbours(coarse_cells.image, coarse_cells.row, coarse_cells.angle, self.neighbours,
+        cells, logp = coarse_cells
+        top = np.full(count, -np.inf, np.float32)
+        kernels.best_of_cells(cells.image, logp, top)
+        near = logp > top[cells.image] - NEAR
+        kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
                                 len(grid.shifts), grid.disk.n_psi, marks)
         templates = self.templates.reshape(-1, *grid.disk.shape)
         arguments = (x, grid.disk.sign, templates, grid.cell_cosine, grid.cell_sine, marks)
@@ -196,16 +215,11 @@ class Expectation:
         found = kernels.score_cells(*arguments, image, row, angle, score)
         image, row, angle, score, _ = _empty_cells(found)
         kernels.score_cells(*arguments, image, row, angle, score)
-        reference, shift = np.divmod(row // 2, len(grid.shifts))
-        half = (self.power[reference] / 2).astype(np.float32)
-        if scale is None:
-            gain = (score - half) * np.float32(self.noise.kappa)
-        else:
-            r = scale[image, reference].astype(np.float32)
-            gain = (r * score - r * r * half) * np.float32(self.noise.kappa)
-        logp = self.prior[row % 2, reference, shift] + kernels.tails(gain, np.float32(self.noise.nu), self.noise.tau(power)[image])
-        top = np.full(count, -np.inf, np.float32)
-        np.maximum.at(top, image, logp)
+        logp, gain, top = np.empty(found, np.float32), np.empty(found, np.float32), np.empty(count, np.float32)
+        r = np.ones((count, self.references), np.float32) if scale is None else scale.astype(np.float32)
+        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), (self.power / 2).astype(np.float32), r,
+                             len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
+                             self.noise.tau(power), logp, gain, top)
         keep = logp > top[image] - CUT
         cells = Cells(image, row, angle, None, gain).select(keep)
         return self._from_cells((cells, logp[keep]), x, power, scale)
@@ -243,7 +257,8 @@ class Expectation:
         block.class_weight = np.bincount(reference, weight * robust * r**2, self.references)
         if scale is not None:
             half = self.power[reference] / 2
-            block.expected_score = np.bincount(cells.image, weight * (cells.gain / self.noise.kappa + r**2 * half), count)
+            score = cells.gain / self.noise.kappa + r**2 * half                    # r <x, T a>
+            block.expected_score = np.bincount(cells.image, weight * score, count)
             block.expected_reference = np.bincount(cells.image, weight * 2 * half * r**2, count)
         block.cells = replace(cells, weight=(weight * robust * r).astype(np.float32))
 
@@ -275,6 +290,12 @@ class Expectation:
             if start < stop:
                 part = weights[..., (start - scored.start) * shifts : (stop - scored.start) * shifts]
                 self.grid.spread(part, x, sums[start:stop].reshape(-1, *self.grid.disk.shape))
+
+
+def _share_above(tops, threshold):
+    """Share of the rows, tiles of (2, B, T), whose best cell is above the images' thresholds (B,)."""
+    above = sum(np.count_nonzero(top > threshold[:, None]) for top in tops)
+    return above / sum(top.size for top in tops)
 
 
 def _empty_cells(count):

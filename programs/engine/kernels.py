@@ -5,12 +5,12 @@ Conventions shared by all of them (see :mod:`.search` for the mathematics):
 g       float32 (4, half, B, T): the four partial scores of B images and T templates at the angles
         theta_h = 2 pi h / n_psi, h = 0 ... n_psi / 2 (half = n_psi / 2 + 1).  With u = g0 + g1, y = g2 - g3,
         v = g0 - g1, z = g2 + g3 the scores are
-            plain    template:  u + y at psi = theta_h,       u - y at psi = -theta_h
+            plain template:     u + y at psi = theta_h,       u - y at psi = -theta_h
             mirrored template:  v - z at psi = theta_h + pi,  v + z at psi = -theta_h + pi
 row     2 * template + mirrored
 cell    one (image, row, psi); cells of a block are kept sorted by row, then image, then psi
 gain    log-posterior of a cell relative to "no reference at all", without the prior:
-            e = (r C - r^2 |A|^2 / 2) / sigma^2   (r: the image's grey scale), turned by :func:`tail` for Student-t noise
+            e = (r C - r^2 |A|^2 / 2) / sigma^2        (r: the image's grey scale; :func:`tail` for Student-t noise)
 """
 import numba as nb
 import numpy as np
@@ -27,15 +27,6 @@ def tail(gain, nu, tau):
     if nu == 0:
         return gain
     return -nu * np.log(np.float32(1) - tau * gain)
-
-
-@_jit
-def tails(gain, nu, tau):
-    """:func:`tail` of arrays: gains (cells,) with each cell's tau."""
-    out = np.empty_like(gain)
-    for c in range(len(gain)):
-        out[c] = tail(gain[c], nu, tau[c])
-    return out
 
 
 @_jit
@@ -62,7 +53,7 @@ def extract_cells(g, row_top, threshold, prior, half_power, scale, shifts, kappa
 
     row_top: (2, B, T) log-posterior of each row's best cell.  prior: (2, T).  half_power: (T,) |A|^2 / 2.
     scale: (B, K), K = T / shifts references.  kappa: 1 / sigma^2.  cells: arrays (image, row, psi, log-posterior,
-    gain) to fill, or of length zero to only count.
+    gain) to fill; cells that do not fit are only counted.
     """
     image, row, angle, logp, gain = cells
     half, count, width = g.shape[1:]
@@ -142,7 +133,7 @@ def to_partial_weights(p, inverse_sum):
                 p0[t] = even + mirrored_even
                 p1[t] = even - mirrored_even
                 p2[t] = odd - mirrored_odd
-                p3[t] = odd + mirrored_odd
+                p3[t] = -(odd + mirrored_odd)
 
 
 @_jit
@@ -153,12 +144,12 @@ def cells_of_class(p, chosen, shifts, first_reference, floor, cells):
     zero to only count.  Returns their number.
     """
     image, row, angle, weight = cells
-    half, count, width = p.shape[1:]
+    half, count = p.shape[1:3]
     n_psi = 2 * (half - 1)
     found = 0
     for b in range(count):
         start = (chosen[b] - first_reference) * shifts
-        if start < 0 or start >= width:
+        if start < 0 or start >= p.shape[3]:
             continue
         limit = floor * p[:, :, b, start : start + shifts].max()
         for plane in range(4):
@@ -173,6 +164,33 @@ def cells_of_class(p, chosen, shifts, first_reference, floor, cells):
                             weight[found] = p[plane, h, b, t]
                         found += 1
     return found
+
+
+@_jit
+def best_of_cells(image, logp, top):
+    """Raise top (B,) to the highest log-posterior of each image's cells."""
+    for c in range(len(image)):
+        if logp[c] > top[image[c]]:
+            top[image[c]] = logp[c]
+
+
+@_jit
+def weigh_scores(image, row, score, prior, half_power, scale, shifts, kappa, nu, tau, logp, gain, top):
+    """Fill log-posteriors and gains (cells,) of scores, and each image's best, top (B,).
+
+    prior: (2, T).  half_power: (K,).  scale: (B, K).
+    """
+    top[:] = -np.inf
+    for c in range(len(image)):
+        b, template = image[c], row[c] // 2
+        k = template // shifts
+        r = scale[b, k]
+        e = (r * score[c] - r * r * half_power[k]) * kappa
+        p = prior[row[c] % 2, template] + tail(e, nu, tau[b])
+        gain[c] = e
+        logp[c] = p
+        if p > top[b]:
+            top[b] = p
 
 
 @_jit
@@ -231,33 +249,36 @@ def accumulate_cells(x, sign, image, row, angle, weight, cosine, sine, sums):
 
 
 @_jit
-def mark_neighbours(image, row, angle, neighbours, fine_shifts, n_psi, marks):
-    """Mark the fine cells around significant coarse ones.
+def mark_fine_cells(image, row, angle, near, children, neighbours, fine_shifts, n_psi, marks):
+    """Mark the fine cells that significant coarse ones stand for, and all around those that are ``near`` (cells,).
 
-    neighbours: (coarse shifts, n) fine shift indices, -1 where there is none.  n_psi: number of fine angles.
-    marks: uint64 (fine templates, B, 2, words), one bit an angle; a coarse angle p stands for the fine angles
-    2 p - 1, 2 p, 2 p + 1.
+    children, neighbours: (coarse shifts, n) fine shift indices, -1 where there is none.  A coarse angle p stands
+    for the fine angles 2 p and 2 p + 1; around it lie 2 p - 1 ... 2 p + 1.  marks: uint64 (fine templates, B, 2,
+    words), one bit an angle.
     """
     for c in range(len(image)):
         template, m = row[c] // 2, row[c] % 2
-        reference, shift = template // len(neighbours), template % len(neighbours)
-        for i in range(neighbours.shape[1]):
-            fine = neighbours[shift, i]
+        reference, shift = template // len(children), template % len(children)
+        psi = 2 * angle[c]
+        table = neighbours if near[c] else children
+        for i in range(table.shape[1]):
+            fine = table[shift, i]
             if fine < 0:
                 continue
-            target = marks[reference * fine_shifts + fine, image[c], m]
-            for step in range(-1, 2):
-                psi = (2 * angle[c] + step) % n_psi
-                target[psi >> 6] |= np.uint64(1) << np.uint64(psi & 63)
+            mark = marks[reference * fine_shifts + fine, image[c], m]
+            mark[psi >> 6] |= np.uint64(3) << np.uint64(psi & 63)
+            if near[c]:
+                before = (psi - 1) % n_psi
+                mark[before >> 6] |= np.uint64(1) << np.uint64(before & 63)
 
 
 @_jit
 def score_cells(x, sign, templates, cosine, sine, marks, image, row, angle, score):
     """Score the marked cells one by one; returns their number (call with empty arrays to count).
 
-    x: (B, 2, bins, width).  templates: (T, 2, bins, width), metric included.  marks: as in mark_neighbours.
+    x: (B, 2, bins, width).  templates: (T, 2, bins, width), metric included.  marks: as in mark_fine_cells.
     """
-    bins, width = sign.shape
+    bins = len(sign)
     n_psi = len(cosine)
     real, imag = np.empty(bins, np.float32), np.empty(bins, np.float32)
     counting = len(image) == 0

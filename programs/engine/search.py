@@ -85,7 +85,7 @@ class Grid:
         return out
 
     def scores(self, x, templates):
-        """Partial scores g, float32 (4, half, B, T), of images x (B, 2, bins, width) and templates (T, 2, bins, width)."""
+        """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width)."""
         bins, count, width = self.disk.bins, len(x), len(templates)
         g = np.empty((4, bins, count * width), np.float32)
         product = np.empty((bins, count, width), np.float32)
@@ -101,22 +101,34 @@ class Grid:
         bins, count, width = self.disk.bins, len(x), weights.shape[-1]
         folded = x * self.disk.sign
         product = np.empty((bins, count * width), np.float32)
-        for plane, image, part, table, subtract in (
-                (0, x[:, 0], 0, self.cosine, False), (3, folded[:, 1], 0, self.sine, True),
-                (1, x[:, 1], 1, self.cosine, False), (2, folded[:, 0], 1, self.sine, False)):
+        for plane, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
+                                          (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
             np.matmul(table.T, weights[plane].reshape(bins, -1), out=product)
             added = np.matmul(product.reshape(bins, count, width).transpose(0, 2, 1), image.transpose(1, 0, 2))
-            target = sums[:, part].transpose(1, 0, 2)
-            np.subtract(target, added, out=target) if subtract else np.add(target, added, out=target)
+            sums[:, part] += added.transpose(1, 0, 2)
 
     def spread_cells(self, cells, x, sums):
         """The same for a list of cells: add each cell's image, weighted, to the sums (T, 2, bins, width)."""
         kernels.accumulate_cells(x, self.disk.sign, cells.image, cells.row, cells.angle, cells.weight,
                                  self.cell_cosine, self.cell_sine, sums)
 
+    def children(self, fine):
+        """Indices (S, n) of the fine shifts that each of this (coarse) grid's shifts stands for, -1 for none.
+
+        Every fine shift has one parent: the nearest coarse shift, ties going to the smaller coordinates.  At the
+        rim, where that one lies beyond the coarse grid, it is the nearest of those that exist.
+        """
+        distance = ((fine.shifts[:, None] - self.shifts) ** 2).sum(2)
+        order = np.lexsort((self.shifts[:, 1], self.shifts[:, 0]))
+        parent = order[distance[:, order].argmin(1)]
+        table = np.full((len(self.shifts), np.bincount(parent).max()), -1)
+        for coarse in range(len(self.shifts)):
+            mine = np.flatnonzero(parent == coarse)
+            table[coarse, : len(mine)] = mine
+        return table
+
     def neighbours(self, fine):
-        """Fine shift indices (S, 9) around each of this (coarse) grid's shifts, -1 beyond the fine grid."""
+        """Indices (S, 9) of the fine shifts at and next to each of this (coarse) grid's shifts, -1 for none."""
         index = {tuple(shift): i for i, shift in enumerate(fine.shifts.tolist())}
         around = [(dx * fine.step, dy * fine.step) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-        return np.array([[index.get((x + dx, y + dy), -1) for dx, dy in around] for x, y in self.shifts.tolist()],
-                        np.int64)
+        return np.array([[index.get((x + dx, y + dy), -1) for dx, dy in around] for x, y in self.shifts.tolist()])

@@ -28,9 +28,11 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
     best = None
     for attempt in range(restarts):
         estimator.shift_radius = None
-        model = estimator.initial_model(subset_averages(estimator.bank, rows, count, rng), sigma, sigma_offset, fractions)
+        averages = subset_averages(estimator.bank, rows, count, rng)
+        model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
         state = estimator.run(model, rows, START_ITERATIONS, SETTLED)
-        log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, class sizes {_sizes(state[0], len(rows))}")
+        log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
+            f"class sizes {_sizes(state[0], len(rows))}")
         if best is None or state[1] > best[1]:
             best = state
     if not split or count == 1:
