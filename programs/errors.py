@@ -7,24 +7,38 @@ class UserError(Exception):
     """Something the user can mend: the message names the file, row or option and what is expected."""
 
 
-def run_program(name, body):
+class _Terminated(BaseException):
+    """SIGTERM; not an Exception, so that nothing mistakes it for a failure."""
+
+
+def run_program(name, body, advice=""):
     """Run ``body()`` and exit as a shell command should.
 
-    Exit status: 0 done, 2 for a :class:`UserError`, 130 / 143 when interrupted or terminated.
+    Exit status: 0 done; 2 for a :class:`UserError`, a refusal of the operating system or too little memory;
+    130 / 143 when interrupted / terminated, with ``advice`` on how to go on.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         body()
     except UserError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{name}: stopped; --continue resumes from the last finished iteration", file=sys.stderr)
-        sys.exit(130)
+        _exit(2, f"{name}: error: {error}")
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _exit(2, f"{name}: error: {where}{error.strerror or error}")
+    except MemoryError as error:
+        _exit(2, f"{name}: error: not enough memory ({error or 'none left'})")
+    except KeyboardInterrupt:
+        _exit(130, f"{name}: interrupted{advice and '; ' + advice}")
+    except _Terminated:
+        _exit(143, f"{name}: terminated{advice and '; ' + advice}")
+
+
+def _exit(status, line):
+    print(line, file=sys.stderr)
+    sys.exit(status)
 
 
 def _terminate(signum, frame):
-    print("terminated; --continue resumes from the last finished iteration", file=sys.stderr, flush=True)
-    sys.exit(128 + signum)
+    raise _Terminated

@@ -1,8 +1,8 @@
 """The outer loop of the 2-D maximum-likelihood programs: start, iterate, grow the resolution, write, resume."""
 import sys
 import time
+from copy import deepcopy
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -16,17 +16,13 @@ from .engine.model import Fixed, Model, Statistics, signal_change
 from .engine.references import propose_splits, split_into
 from .engine.starts import random_start, start_maxres
 from .errors import UserError
-from .formats.images import check_pixels, open_images
-from .formats.star import read_star
 from .ml2d_files import Result, RunFiles
+from .ml2d_input import read_inputs
 from .options import GIB
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
 LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
 REVIVAL_ITERATIONS = 3     # of EM before a revived class is judged
-NORMALISED = 0.3           # background mean, and deviation of its sd from one, that pass as normalised
-
-
 MODEL_ARRAYS = ("polar", "fractions", "mirror", "scale")
 
 
@@ -35,38 +31,16 @@ def run(options):
     Classification(options).run()
 
 
-class CheckedImages:
-    """An image source that refuses images with NaN, Inf or no contrast the first time they are read."""
-
-    def __init__(self, source):
-        self.source, self.count, self.size = source, source.count, source.size
-        self._checked = np.zeros(source.count, bool)
-
-    def read(self, rows):
-        images = self.source.read(rows)
-        fresh = ~self._checked[rows]
-        if fresh.any():
-            check_pixels(images[fresh], self.source.names(np.asarray(rows)[fresh]))
-            self._checked[rows] = True
-        return images
-
-
 class Classification:
     """One run: its images, its state between iterations, and the loop."""
 
     def __init__(self, options):
         self.options = options
         self.files = RunFiles(options.oroot)
-        self.source = open_images(options.input)
-        self.pixel_size = options.sampling_rate or self.source.pixel_size
-        self.given = self._given_references()
-        self.references = (options.nref or 1) * (1 if self.given is None else len(self.given))
-        if self.references > self.source.count:
-            raise UserError(f"--nref: {self.references} references for {self.source.count} images, "
-                            "expected at least one image per reference")
-        self.fractions = self._given_fractions()
+        self.inputs = read_inputs(options, self.files)
+        self.source = self.inputs.source
+        self.references = self.inputs.references
         self.settings = _settings(options)
-        self.images = CheckedImages(self.source)
         self.rows = np.arange(self.source.count)
         # state that a checkpoint keeps
         self.iteration = 0
@@ -80,63 +54,34 @@ class Classification:
         self.probabilities = None
         self.seed = options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31
 
-    # ---- input ------------------------------------------------------------------------------------------------
-
-    def _given_references(self):
-        if not self.options.ref:
-            return None
-        source = open_images(self.options.ref)
-        if source.size != self.source.size:
-            raise UserError(f"{self.options.ref}: references of {source.size} px, expected {self.source.size} px "
-                            f"like the images of {self.options.input}")
-        images = source.read(np.arange(source.count))
-        check_pixels(images, source.names(np.arange(source.count)))
-        return images
-
-    def _given_fractions(self):
-        path = self.options.frac
-        if not path:
-            return None
-        fractions = _read_fractions(path)
-        if len(fractions) != self.references:
-            raise UserError(f"{path}: {len(fractions)} fractions, expected {self.references}, one per reference")
-        if not (np.isfinite(fractions).all() and (fractions >= 0).all() and fractions.sum() > 0):
-            raise UserError(f"{path}: fractions must be numbers of at least zero, not all of them zero")
-        return fractions / fractions.sum()
-
-    def _warn_of_normalisation(self):
-        rows = np.unique(np.linspace(0, self.source.count - 1, 200).astype(int))
-        n = self.source.size
-        y, x = np.mgrid[:n, :n] - n // 2
-        corners = self.images.read(rows)[:, x**2 + y**2 >= (n / 2) ** 2]
-        mean, sd = float(np.median(corners.mean(1))), float(np.median(corners.std(1)))
-        if abs(mean) > NORMALISED or abs(sd - 1) > NORMALISED:
-            self.log(f"warning: the background has mean {mean:.3g} and standard deviation {sd:.3g}; "
-                     "the model expects 0 and 1: normalise the images first, or use --norm")
-
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def run(self):
         workers = Workers(self.options.thr)
         try:
-            self._run(Estimator(self.images, self.settings, workers))
+            self._run(Estimator(self.source, self.settings, workers))
         finally:
             workers.close()
 
     def _run(self, estimator):
         options = self.options
+        self.inputs.check_pixels()
         resumed = self._resume_point()
         if resumed is None:
             self.files.forget()
+            if options.resume:
+                self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"ml_align2d: {self.source.count} images of {self.source.size} px, {self.references} references, "
                      f"random seed {self.seed}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
-            self._warn_of_normalisation()
+            warning = None if options.norm else self.inputs.normalisation_warning()
+            if warning:
+                self.log(warning)
             self._start(estimator)
         else:
-            self.files.forget(after=resumed)
             self._restore(estimator, resumed)
+            self.files.forget(after=resumed)
             self.log(f"continuing after iteration {resumed}")
         while self.iteration < options.iter and not self.converged:
             self._iterate(estimator)
@@ -159,27 +104,27 @@ class Classification:
         options, rng = self.options, np.random.default_rng(self.seed)
         started = time.time()
         first = options.maxres or start_maxres(self.source.size)
-        if self.given is None:
+        if self.inputs.given is None:
             split = options.min_class is None or options.min_class > 0
             self.model = random_start(estimator, self.references, options.noise, options.offset, options.restarts, rng,
-                                      self.log, options.maxres or 0.5, split, self.fractions)
+                                      self.log, options.maxres or 0.5, split, self.inputs.fractions)
             first = options.maxres or estimator.maxres
         estimator.enter(first)
         estimator.shift_radius = None
-        if self.given is not None:
+        if self.inputs.given is not None:
             self.model = self._split_given(estimator, rng)
         self.model = self.model.on(estimator.disk)
-        if self.fractions is not None:
-            self.model = replace(self.model, fractions=self.fractions)
+        if self.inputs.fractions is not None:
+            self.model = replace(self.model, fractions=self.inputs.fractions)
         self._fix_parameters()
         # iteration 0 assigns the images to these references and leaves the references alone
-        statistics = self._expect(estimator, self.rows)
+        statistics = self._expect(estimator, self.rows, self._centred)
         self._report(estimator, self._result(statistics, np.zeros(self.references), 1.0), started)
 
     def _split_given(self, estimator, rng):
         """The given references, each split into --nref by what random groups of images make of it."""
         options = self.options
-        model = estimator.initial_model(estimator.disk.polar(self.given), options.noise, options.offset)
+        model = estimator.initial_model(estimator.disk.polar(self.inputs.given), options.noise, options.offset)
         parts = options.nref or 1
         if parts == 1:
             return model
@@ -190,8 +135,13 @@ class Classification:
         return estimator.initial_model(polar, options.noise, options.offset)
 
     def _fix_parameters(self):
-        """Parameters the user fixed keep the values given, whatever the start made of them."""
+        """Parameters the user fixed keep their initial values, whatever the start made of them."""
         options, fixed = self.options, self.settings.fixed
+        if fixed.fractions:
+            equal = np.full(self.references, 1 / self.references)
+            mirror = np.full(self.references, 0.5 if options.mirror else 0.0)
+            given = self.inputs.fractions
+            self.model = replace(self.model, fractions=equal if given is None else given, mirror=mirror)
         if fixed.noise:
             self.model = replace(self.model, sigma=options.noise)
         if fixed.offset:
@@ -218,7 +168,7 @@ class Classification:
     def _em(self, estimator):
         """EM over all images, or block by block with --iem; returns the statistics of all."""
         blocks = self._blocks()
-        centred = self.options.zero_offsets and self.settings.fast and self.iteration == 1
+        centred = self._centred
         if len(self.block_statistics) != len(blocks):
             self.block_statistics = [self._expect(estimator, rows, centred) for rows in blocks]
             total = _sum(self.block_statistics)
@@ -233,6 +183,11 @@ class Classification:
         if len(blocks) == 1:
             self.block_statistics = []
         return total
+
+    @property
+    def _centred(self):
+        """Whether this iteration trusts the given centres."""
+        return self.options.zero_offsets and self.settings.fast and self.iteration <= 1
 
     def _blocks(self):
         order = self.rows if self.options.iem == 1 else np.random.default_rng(self.seed).permutation(self.rows)
@@ -289,7 +244,7 @@ class Classification:
     # ---- results ----------------------------------------------------------------------------------------------
 
     def _result(self, statistics, change, changed):
-        model, pixel_size = self.model, self.pixel_size
+        model, pixel_size = self.model, self.inputs.pixel_size
         info = {
             "iterationNumber": self.iteration, "logLikelihood": statistics.log_likelihood,
             "pMax": statistics.peak / statistics.count, "sigmaNoise": model.sigma, "sigmaOffset": model.sigma_offset,
@@ -303,12 +258,10 @@ class Classification:
         """Write this iteration's files, its checkpoint and a line in the log."""
         result.info["seconds"] = seconds = time.time() - started
         self.files.write_result(self.iteration, result.model.images(), result)
-        if self.probabilities is not None:
-            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
         self._checkpoint(estimator)
         info, maxres = result.info, result.model.disk.maxres
         share = 100 * result.statistics.class_mass / result.statistics.count
-        finest = f"{self.pixel_size / maxres:.3g} Å" if self.pixel_size else f"{1 / maxres:.3g} px"
+        finest = f"{self.inputs.pixel_size / maxres:.3g} Å" if self.inputs.pixel_size else f"{1 / maxres:.3g} px"
         left = (self.options.iter - self.iteration) * seconds
         self.log(f"iteration {self.iteration:3d}: to {finest}, log-likelihood {info['logLikelihood']:.2f}, "
                  f"pMax {info['pMax']:.2f}, noise {info['sigmaNoise']:.4f}, offset {info['sigmaOffset']:.2f} px, "
@@ -317,12 +270,12 @@ class Classification:
                  + (f", at most {_duration(left)} to go" if left and self.iteration else ""))
 
     def _finish(self, estimator):
-        if self.options.write_probs and self.probabilities is None:      # nothing was left to iterate
-            self.probabilities = np.zeros((self.source.count, self.references), np.float32)
-            estimator.expect(self.model, Particles.unknown(self.source.count), self.rows,
-                             probabilities=self.probabilities)
-            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
         self.files.publish(self.iteration)
+        if self.options.write_probs:
+            if self.probabilities is None:      # asked for now that nothing is left to iterate
+                self.probabilities = np.zeros((self.source.count, self.references), np.float32)
+                estimator.expect(self.model, deepcopy(self.particles), self.rows, probabilities=self.probabilities)
+            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
         self.log(f"done: class averages in {self.options.oroot}classes.mrcs, tables in {self.options.oroot}classes.xmd")
 
     def log(self, line):
@@ -339,22 +292,33 @@ class Classification:
         arrays.update({f"model.{name}": getattr(model, name) for name in MODEL_ARRAYS})
         for b, statistics in enumerate(blocks):
             arrays.update({f"block{b}.{f.name}": np.asarray(getattr(statistics, f.name)) for f in fields(Statistics)})
+        if self.probabilities is not None:
+            arrays["probabilities"] = self.probabilities
         meta = {
             "iteration": self.iteration, "seed": self.seed, "images": self.source.count, "size": self.source.size,
-            "references": self.references, "maxres": estimator.maxres, "radius": model.disk.radius,
-            "shift_radius": estimator.shift_radius, "sigma": model.sigma, "sigma_offset": model.sigma_offset,
+            "fingerprint": self.inputs.fingerprint(), "references": self.references,
+            "maxres": estimator.maxres, "radius": model.disk.radius, "shift_radius": estimator.shift_radius,
+            "sigma": model.sigma, "sigma_offset": model.sigma_offset,
             "stage_iterations": self.stage_iterations, "grown": self.grown, "unrevived": self.unrevived,
             "converged": self.converged, "blocks": len(blocks), "options": vars(self.options),
         }
         self.files.save_checkpoint(self.iteration, arrays, meta)
 
-    def _restore(self, estimator, iteration):
-        arrays, meta = self.files.load_checkpoint(iteration)
+    def _check_same_run(self, meta):
+        """:class:`UserError` when a checkpoint belongs to other images or another number of references."""
+        root = self.options.oroot
         for name, mine, unit in (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
                                  ("references", self.references, "references")):
             if meta[name] != mine:
-                raise UserError(f"--continue: the run under {self.options.oroot} has {meta[name]} {unit}, "
-                                f"expected {mine} as now asked for; start anew without --continue")
+                raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} "
+                                "as now asked for; start anew without --continue")
+        if meta["fingerprint"] != self.inputs.fingerprint():
+            raise UserError(f"--continue: the run under {root} classified other images, expected "
+                            f"{self.options.input} as it was then; start anew without --continue")
+
+    def _restore(self, estimator, iteration):
+        arrays, meta = self.files.load_checkpoint(iteration)
+        self._check_same_run(meta)
         self.iteration, self.seed = meta["iteration"], meta["seed"]
         self.stage_iterations, self.unrevived = meta["stage_iterations"], meta["unrevived"]
         estimator.enter(self.options.maxres or meta["maxres"])
@@ -372,7 +336,20 @@ class Classification:
             self.block_statistics = [
                 Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})
                 for b in range(meta["blocks"])]
-        self.converged = meta["converged"] and self.options.eps <= meta["options"]["eps"]
+        self.converged = meta["converged"] and self.options.eps >= meta["options"]["eps"]
+        if self.options.write_probs:
+            self.probabilities = arrays.get("probabilities")
+        self._adapt(meta["options"])
+
+    def _adapt(self, earlier):
+        """What was estimated under ``earlier`` options and means something else under the present ones."""
+        options, count = self.options, self.references
+        if options.mirror != earlier["mirror"]:
+            self.model = replace(self.model, mirror=np.full(count, 0.5 if options.mirror else 0.0))
+        if earlier["norm"] and not options.norm:
+            self.model = replace(self.model, scale=np.ones(count))
+            unknown = Particles.unknown(self.source.count)
+            self.particles = replace(self.particles, scale=unknown.scale, background=unknown.background)
 
 
 def _settings(options):
@@ -384,24 +361,6 @@ def _settings(options):
         memory=options.memory * GIB)
 
 
-def _read_fractions(path):
-    """Class fractions from metadata (column weight or classCount) or a text file of numbers."""
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected a file of class fractions") from error
-    if "data_" in text:
-        for table in read_star(path).values():
-            for label in ("weight", "classCount"):
-                if label in table:
-                    return table.numbers(label)
-        raise UserError(f"{path}: no column weight or classCount")
-    try:
-        return np.array([float(word) for word in text.split()])
-    except ValueError as error:
-        raise UserError(f"{path}: {error}, expected numbers or metadata with a weight column") from None
-
-
 def _sum(statistics):
     total = statistics[0]
     for more in statistics[1:]:
@@ -410,4 +369,6 @@ def _sum(statistics):
 
 
 def _duration(seconds):
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

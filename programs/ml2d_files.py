@@ -1,4 +1,5 @@
 """What an ML run writes: class averages, tables, resolution curves, checkpoints."""
+import glob
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from .formats.star import read_star, write_star
 from .formats.whole import whole_file
 
 UNKNOWN = -1.0
+RESULT = ("classes.mrcs", "classes.xmd", "images.xmd", "frc.xmd", "probs.xmd")      # names, after the prefix
 
 
 class RunFiles:
@@ -38,10 +40,21 @@ class RunFiles:
                  for path in Path(self._extra).glob("iter*/iter_checkpoint.npz"))
         return sorted(int(match[1]) for match in found if match)
 
+    def owns(self, path):
+        """Whether a run under this ``oroot`` writes or removes the file that ``path`` (``block@file``, too) names."""
+        named = {Path(path).resolve(), Path(path.partition("@")[2] or path).resolve()}
+        written = {Path(f"{self.oroot}{name}").resolve() for name in (*RESULT, "run.log")}
+        return bool(named & written) or any(Path(self._extra).resolve() in file.parents for file in named)
+
     def forget(self, after=None):
-        """Remove the result and the iterations (all, or those after a number) of an earlier run."""
-        for name in ("classes.mrcs", "classes.xmd", "images.xmd", "frc.xmd") + (("probs.xmd",) if after is None else ()):
-            Path(f"{self.oroot}{name}").unlink(missing_ok=True)
+        """Remove the result of an earlier run and its iterations after a number; without one, its log and all."""
+        for name in RESULT:
+            path = Path(f"{self.oroot}{name}")
+            killed_writing = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
+            for file in (path, *killed_writing):
+                file.unlink(missing_ok=True)
+        if after is None:
+            self.log.unlink(missing_ok=True)
         for folder in Path(self._extra).glob("iter*"):
             number = re.fullmatch(r"iter(\d{3,})", folder.name)
             if number and (after is None or int(number[1]) > after):

@@ -46,15 +46,16 @@ def parser():
     search.add_argument("--zero_offsets", action="store_true",
                         help="with --fast: trust the given centres in the first iteration, whose coarse search then "
                              "looks at zero shift only")
-    search.add_argument("--psi_step", type=number(float, 0, 90, low_open=True), default=5.0, metavar="DEG",
+    search.add_argument("--psi_step", type=number(float, 0.1, 90), default=5.0, metavar="DEG",
                         help="in-plane rotation sampling; made slightly finer if 90 is not a multiple")
     search.add_argument("--max_shift", type=number(float, 0), default=None, metavar="PX",
-                        help="largest shift searched (default: 4 times the estimated offset deviation)")
+                        help="largest shift searched, up to half the box (default: 4 times the estimated offset "
+                             "deviation)")
     search.add_argument("--maxres", type=number(float, 0, 0.5, low_open=True), default=None, metavar="FREQ",
                         help="highest frequency used, in 1/px (0.5 is Nyquist); by default it grows from coarse to "
                              "fine as the class averages allow")
     search.add_argument("--radius", type=number(float, 2), default=None, metavar="PX",
-                        help="radius of the circle that holds the particle (default: half the box)")
+                        help="radius of the circle that holds the particle, up to half the box (default: that)")
 
     model = p.add_argument_group("model")
     model.add_argument("--noise", type=number(float, 0, low_open=True), default=1.0, metavar="SD",
@@ -65,9 +66,11 @@ def parser():
                        help="metadata (weight or classCount column) or text file with the initial class fractions "
                             "(default: equal)")
     model.add_argument("--fix_sigma_noise", action="store_true", help="do not re-estimate the pixel noise")
-    model.add_argument("--fix_sigma_offset", action="store_true", help="do not re-estimate the origin offsets' deviation")
+    model.add_argument("--fix_sigma_offset", action="store_true",
+                       help="do not re-estimate the origin offsets' deviation")
     model.add_argument("--fix_fractions", action="store_true", help="do not re-estimate class and mirror fractions")
-    model.add_argument("--student", type=number(float, 0, low_open=True), nargs="?", const=6.0, default=None, metavar="DF",
+    model.add_argument("--student", type=number(float, 0, low_open=True), nargs="?", const=6.0, default=None,
+                       metavar="DF",
                        help="Student-t instead of Gaussian noise, with DF degrees of freedom (6 when not given): "
                             "outlier images weigh less")
     model.add_argument("--no_sigma_trick", action="store_true",
@@ -90,7 +93,8 @@ def parser():
 
     running = options.add_run_control(p)
     running.add_argument("--save_memB", action="store_true", help="search shifts up to 3 instead of 4 deviations")
-    running.add_argument("--save_memA", action="store_true", help="accepted for old command lines; nothing to save here")
+    running.add_argument("--save_memA", action="store_true",
+                         help="accepted for old command lines; nothing to save here")
     return p
 
 
@@ -98,10 +102,10 @@ def main(argv=None):
     arguments = parser().parse_args(argv)
 
     def body():
-        from .ml2d import run      # the numerics load only when there is work to do
+        from .ml2d import run  # the numerics load only when there is work to do
         run(arguments)
 
-    run_program("ml_align2d", body)
+    run_program("ml_align2d", body, "--continue resumes from the last finished iteration")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Command-line options that several programs share, and the types that check their values."""
 import argparse
+import math
 import sys
 
 from mlalign import __version__
@@ -30,7 +31,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefa
 
 
 def number(kind, low=None, high=None, low_open=False):
-    """An argparse type: an int or float inside [low, high] (or ]low, high] with ``low_open``)."""
+    """An argparse type: a finite int or float inside [low, high] (or ]low, high] with ``low_open``)."""
 
     def parse(text):
         try:
@@ -38,7 +39,7 @@ def number(kind, low=None, high=None, low_open=False):
         except ValueError:
             raise argparse.ArgumentTypeError(f"'{text}' is not {'an integer' if kind is int else 'a number'}") from None
         below = low is not None and (value <= low if low_open else value < low)
-        if value != value or below or (high is not None and value > high):
+        if not math.isfinite(value) or below or (high is not None and value > high):
             raise argparse.ArgumentTypeError(f"{text} is out of range, expected {_range(low, high, low_open)}")
         return value
 
@@ -65,7 +66,7 @@ def add_run_control(parser):
     group.add_argument("--thr", type=number(int, 1), default=1, metavar="N", help="threads")
     group.add_argument("--memory", type=number(float, 0, low_open=True), default=4.0, metavar="GiB",
                        help="memory the program may use; images that do not fit are read again from disk")
-    group.add_argument("--random_seed", type=number(int, -1), default=-1, metavar="INT",
+    group.add_argument("--random_seed", type=number(int, -1, 2**31 - 1), default=-1, metavar="INT",
                        help="seed of the random numbers; the same seed gives the same answer; -1 takes the time")
     group.add_argument("--continue", dest="resume", action="store_true",
                        help="go on from the last finished iteration under --oroot; options given now replace those "
