@@ -36,7 +36,6 @@ def test_a_template_turned_in_real_space_scores_highest_where_it_was_put(scene):
     assert np.unravel_index(found.argmax(), found.shape) == (len(grid.shifts) + shift, 1, psi)
 
 
-@pytest.mark.xfail(strict=True, reason="the weights of plane 3 have the opposite sign")
 def test_spread_is_the_adjoint_of_scores(scene):
     rng = np.random.default_rng(5)
     g = scene.grid.scores(scene.x, scene.templates)
