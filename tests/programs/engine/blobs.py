@@ -2,6 +2,7 @@
 import numpy as np
 
 from mlalign.programs.engine.expectation import Cells
+from mlalign.programs.geometry import pose_matrix
 
 
 class Blobs:
@@ -22,7 +23,15 @@ class Blobs:
         x, y = (self.centres + shift).T
         if mirrored:
             y = -y
-        x, y = x * np.cos(psi) - y * np.sin(psi), x * np.sin(psi) + y * np.cos(psi)
+        return self._drawn(n, x * np.cos(psi) - y * np.sin(psi), x * np.sin(psi) + y * np.cos(psi))
+
+    def particle(self, n, psi, shift_x, shift_y, flip):
+        """The particle (n, n) that this pose aligns with the phantom, see :mod:`mlalign.programs.geometry`."""
+        points = np.column_stack([self.centres, np.ones(len(self.centres))])
+        x, y, _ = np.linalg.solve(pose_matrix(psi, shift_x, shift_y, flip), points.T)
+        return self._drawn(n, x, y)
+
+    def _drawn(self, n, x, y):
         row, column = np.mgrid[:n, :n] - n // 2
         squared = (column[..., None] - x) ** 2 + (row[..., None] - y) ** 2
         return (self.heights * np.exp(-squared / (2 * self.widths**2))).sum(-1)

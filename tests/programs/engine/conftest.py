@@ -18,5 +18,6 @@ def scene(request):
     images = np.stack([Blobs(seed).image(n) for seed in (1, 3, 4)]) + 0.2 * rng.standard_normal((3, n, n))
     expected = np.einsum("byx,ksmpyx->bksmp", images, cells_of(PHANTOMS, grid))
     templates = grid.templates(grid.disk.polar(np.stack([p.image(n) for p in PHANTOMS])))
-    return SimpleNamespace(grid=grid, x=grid.disk.harmonics(images), expected=expected.reshape(3, -1, 2, n_psi),
+    return SimpleNamespace(grid=grid, images=images, x=grid.disk.harmonics(images),
+                           expected=expected.reshape(3, -1, 2, n_psi),
                            templates=templates.reshape(-1, *grid.disk.shape))
