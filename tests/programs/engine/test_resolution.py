@@ -38,8 +38,8 @@ def test_ring_correlation_is_that_of_ffts(halves):
     frc = ring_correlation(5 * sums, np.full((2, 3), 5.0))
     beyond = disk.k > 2 * np.pi / N                   # nearer the origin a shell of the FFT has hardly a pixel
     for k in range(3):
-        np.testing.assert_allclose(frc[k, beyond], fft_correlation(*halves[:, k], disk.k[beyond]), atol=0.03)
-    assert frc[0].max() > 0.9 and np.abs(frc[2]).max() < 0.8       # the test sees curves of all heights
+        np.testing.assert_allclose(frc[k, beyond], fft_correlation(*halves[:, k], disk.k[beyond]), atol=0.02)
+    assert frc[0, :10].mean() > 0.9 and abs(frc[2].mean()) < 0.2       # the test sees curves of all heights
 
 
 def test_ring_correlation_of_empty_halves_is_zero(halves):
