@@ -1,9 +1,6 @@
 """Posteriors against a soft-max over every cell, its distances computed from pixels."""
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-from scipy.special import gammaln, logsumexp
 
 from mlalign.programs.engine import expectation as module
 from mlalign.programs.engine import search
@@ -12,38 +9,9 @@ from mlalign.programs.engine.expectation import Expectation
 from mlalign.programs.engine.noise import Noise
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs, all_cells
+from mlalign.tests.programs.engine.brute import OFFSET, WITH_MIRROR, WITHOUT_MIRROR, posterior
 
-OFFSET = 1.5
-FRACTIONS, MIRROR = np.array([0.3, 0.7]), np.array([0.4, 0.2])
 SCALE = np.array([[0.8, 1.1], [1.3, 1.0], [0.9, 1.0]])          # of three images against two references
-WITH_MIRROR = np.log([FRACTIONS * (1 - MIRROR), FRACTIONS * MIRROR])
-WITHOUT_MIRROR = np.stack([np.log(FRACTIONS), np.full(2, -np.inf)])
-
-
-def brute_force(scene, log_class, sigma, df=None, scale=None):
-    """Posterior weights (B, K, S, 2, n_psi) and all that follows from them."""
-    grid = scene.grid
-    n, n_psi, d = grid.disk.n, grid.disk.n_psi, grid.disk.dimension
-    power = grid.disk.power(scene.x)
-    r = np.ones((3, 2)) if scale is None else scale
-    r = r[:, :, None, None, None]
-    score = scene.expected.reshape(3, 2, len(grid.shifts), 2, n_psi)
-    norm = np.array([(phantom.image(n) ** 2).sum() for phantom in PHANTOMS])[:, None, None, None]
-    squared = power[:, None, None, None, None] - 2 * r * score + r**2 * norm
-    if df is None:
-        likelihood = -squared / (2 * sigma**2) - d / 2 * np.log(2 * np.pi * sigma**2)
-        robust = np.ones_like(squared)
-    else:
-        likelihood = (gammaln((df + d) / 2) - gammaln(df / 2) - d / 2 * np.log(np.pi * df * sigma**2)
-                      - (df + d) / 2 * np.log(1 + squared / (df * sigma**2)))
-        robust = (df + d) / (df + squared / sigma**2)
-    lattice = np.arange(-40, 41) * grid.step
-    weight = np.exp(-(lattice**2) / (2 * OFFSET**2))
-    prior = -(grid.shifts**2).sum(1) / (2 * OFFSET**2) - np.log(weight.sum() ** 2)
-    logp = likelihood + log_class.T[:, None, :, None] + prior[:, None, None] - np.log(n_psi)
-    evidence = logsumexp(logp, axis=(1, 2, 3, 4))
-    gamma = np.exp(logp - evidence[:, None, None, None, None])
-    return SimpleNamespace(power=power, gamma=gamma, evidence=evidence, robust=robust, r=r, score=score, norm=norm)
 
 
 def make(scene, log_class, sigma, df=None):
@@ -61,7 +29,7 @@ def sums_of(search, block, x, grid, tiles):
 
 def check(scene, log_class, sigma, df=None, scale=None, tiles=(slice(0, 2),)):
     """Compare a block with the brute force; returns both."""
-    truth, engine = brute_force(scene, log_class, sigma, df, scale), make(scene, log_class, sigma, df)
+    truth, engine = posterior(scene, log_class, sigma, df, scale), make(scene, log_class, sigma, df)
     block = engine.block(scene.x, truth.power, scale)
     gamma, u, r = truth.gamma, truth.robust, truth.r
     close = {"rtol": 1e-3, "atol": 2e-4}
