@@ -12,7 +12,7 @@ from mlalign.convert import fill_averages, fill_classes2d, write_images
 from .base import ProgramProtocol
 from .checks import few_particles, image_errors, match_errors, not_normalised
 from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
-from .summary import final_lines, progress_lines
+from .summary import final_lines, progress_lines, starting_lines
 
 
 class ML2DOutputs(Enum):
@@ -170,7 +170,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     def _summary(self):
         run = self.getRun()
         if not run.results():
-            return ["No iteration has finished yet."]
+            return starting_lines(run)
         if self.isFinished():
             return final_lines(run, self.maxIters.get())
         return progress_lines(run, self.maxIters.get())

@@ -1,7 +1,19 @@
 """The lines that tell how a run is doing, or how it ended; one place for all classification protocols."""
+from pathlib import Path
+
 import numpy as np
 
 MANY_CLASSES = 12       # beyond these, classes are counted instead of listed
+
+
+def starting_lines(run):
+    """Lines about a run without a first iteration: the last line of its log, which tells of the random starts."""
+    lines = ["No iteration has finished yet."]
+    log = Path(run.oroot + "run.log")
+    if log.exists():
+        *_, last = log.read_text().splitlines() or [""]
+        lines.append(last.partition("  ")[2])       # without the time
+    return lines
 
 
 def progress_lines(run, max_iterations):
