@@ -118,8 +118,9 @@ class Result:
     def image_columns(self):
         p = self.particles
         columns = dict(self.metadata)
-        columns.update(ref=p.ref + 1, anglePsi=p.psi, shiftX=p.shift_x, shiftY=p.shift_y, flip=p.flip, pMax=p.peak,
-                       logLikelihood=p.log_likelihood, classProbability=p.class_probability)
+        columns.update(ref=p.ref + 1, anglePsi=p.psi, shiftX=p.shift_x, shiftY=p.shift_y, flip=p.flip,
+                       pMax=np.minimum(p.peak, 1), logLikelihood=p.log_likelihood,
+                       classProbability=np.minimum(p.class_probability, 1))      # rounding may exceed one
         if self.norm:
             columns.update(bgMean=p.background, intScale=p.scale)
         if self.robust:
@@ -146,8 +147,7 @@ class Result:
         ends = np.searchsorted(ref[order], np.arange(count + 1))
         for k in range(count):
             rows = order[ends[k] : ends[k + 1]]
-            if len(rows):
-                yield f"class{k + 1:06d}_images", {name: _take(column, rows) for name, column in image_columns.items()}
+            yield f"class{k + 1:06d}_images", {name: _take(column, rows) for name, column in image_columns.items()}
 
     def frc_blocks(self):
         for k, curve in enumerate(self.frc):

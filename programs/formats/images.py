@@ -23,13 +23,13 @@ _OPEN_STACKS = 200      # file descriptors are few: many systems allow 1024
 def open_images(path):
     """Open metadata (``.star``, ``.xmd``, EMAN's ``.lst``) or a stack: :class:`ImageSource`.
 
-    ``block@file.star`` names the block to read, ``3@stack.mrcs`` one image of a stack.
+    ``block@file.star`` names the block to read (where no file has that name), ``3@stack.mrcs`` one image of a stack.
     Raises :class:`UserError` for whatever is wrong with the files; the header of every stack is checked here.
     """
     path = str(path)
     kind = _kind(path)
     if kind in _METADATA:
-        match = _BLOCK.fullmatch(path)
+        match = None if os.path.isfile(path) else _BLOCK.fullmatch(path)
         block, name = match.groups() if match else (None, path)
         return ImageSource(read_metadata(name, block), Path(name).parent)
     if kind in _LIST:
