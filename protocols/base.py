@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shlex
+import signal
 import time
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -89,13 +90,16 @@ class ProgramProtocol:
             self.runJob(shlex.quote(Plugin.getProgram()), shlex.join([self._program, *arguments]),
                         numberOfMpi=1)
         except CalledProcessError as error:
-            raise RuntimeError(self._programError() or f"{self._program} failed: {error}") from error
+            raise RuntimeError(self._programError(error.returncode)) from error
 
-    def _programError(self):
-        """The last error line the program wrote, or None."""
+    def _programError(self, status):
+        """Why the program failed: its own error line, else the last it wrote to stderr."""
+        if status in (137, -signal.SIGKILL):
+            return f"{self._program} was killed, perhaps for lack of memory."
         with open(self.getStderrLog()) as log:
-            lines = [line.strip() for line in log if line.startswith(f"{self._program}: error:")]
-        return lines[-1] if lines else None
+            lines = [line.strip() for line in log if line.strip()] or ["no message"]
+        own = [line for line in lines if line.startswith(f"{self._program}: error:")]
+        return own[-1] if own else f"{self._program} failed with status {status}: {lines[-1]}"
 
     def _signature(self):
         """Changes when an input is another set, or the same one written again."""
