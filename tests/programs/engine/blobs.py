@@ -1,4 +1,6 @@
 """Images known everywhere: sums of Gaussian blobs, moved by moving their centres, and what tests make of them."""
+from types import SimpleNamespace
+
 import numpy as np
 
 from mlalign.programs.engine.expectation import Cells
@@ -12,11 +14,12 @@ class Blobs:
     radius 15 when shifted by 3 px.
     """
 
-    def __init__(self, seed, count=5, reach=5.5):
+    def __init__(self, seed, count=8, reach=6):
         rng = np.random.default_rng(seed)
         angle, distance = rng.uniform(0, 2 * np.pi, count), reach * np.sqrt(rng.random(count))
         self.centres = np.stack([distance * np.cos(angle), distance * np.sin(angle)], 1)
-        self.heights, self.widths = rng.uniform(0.5, 1.5, count), rng.uniform(1.5, 2.2, count)
+        self.heights, self.widths = rng.uniform(0.5, 1.5, count), rng.uniform(1.5, 2.0, count)
+        self.heights[1::3] *= -1                   # differences in sign make phantoms, and mirror images, distinct
 
     def image(self, n, psi=0.0, mirrored=False, shift=(0, 0)):
         """The phantom shifted by (x, y) px, then (``mirrored``) y -> -y, then turned by psi radians from x to y."""
@@ -37,7 +40,9 @@ class Blobs:
         return (self.heights * np.exp(-squared / (2 * self.widths**2))).sum(-1)
 
 
-PHANTOMS = [Blobs(1), Blobs(2)]          # the references of most tests
+# Distinct: at any rotation, mirror and shift no two correlate above 0.75, nor one with its own mirror image.
+DISTINCT = [Blobs(seed) for seed in (44, 36, 54, 37)]
+PHANTOMS = DISTINCT[:2]                  # the references of most tests
 
 
 class Stack:
@@ -78,3 +83,25 @@ def all_cells(weights):
     row, image, angle = np.indices(weights.swapaxes(0, 1).shape).reshape(3, -1)
     return Cells(image.astype(np.int32), row.astype(np.int32), angle.astype(np.int16),
                  np.ascontiguousarray(weights.swapaxes(0, 1), np.float32).ravel())
+
+
+def planted(phantoms, count, snr, seed, offset=1.5, contrast=0.0, background=0.0):
+    """Particles of known truth, 32 px: shares of 0.6, 0.4 (of two) or equal ones, mirrored in 3 of 10 cases.
+
+    A namespace: ref, psi, shift_x, shift_y, flip, scale, background (count,); clean and noisy images (count, 32, 32);
+    sigma, the noise that makes the mean square of signal to noise ``snr``.  contrast: spread of the scales' logarithms;
+    background: spread of the backgrounds in units of sigma.
+    """
+    n, rng = 32, np.random.default_rng(seed)
+    share = [0.6, 0.4] if len(phantoms) == 2 else None
+    truth = SimpleNamespace(
+        ref=rng.choice(len(phantoms), count, p=share), psi=rng.uniform(0, 360, count),
+        shift_x=rng.normal(0, offset, count), shift_y=rng.normal(0, offset, count),
+        flip=(rng.random(count) < 0.3).astype(int), scale=np.exp(rng.normal(0, contrast, count)))
+    poses = zip(truth.ref, truth.psi, truth.shift_x, truth.shift_y, truth.flip)
+    truth.clean = np.stack([phantoms[k].particle(n, *pose) for k, *pose in poses])
+    truth.sigma = np.sqrt((truth.clean**2).mean() / snr)
+    truth.background = truth.sigma * rng.normal(0, background, count)
+    truth.images = (truth.scale[:, None, None] * truth.clean + truth.background[:, None, None]
+                    + truth.sigma * rng.standard_normal(truth.clean.shape))
+    return truth

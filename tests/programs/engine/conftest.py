@@ -15,7 +15,8 @@ def scene(request):
     n, n_psi = request.param
     rng = np.random.default_rng(3)
     grid = Grid(Disk(n, 0.45, n_psi), 2 * shift_grid(1), 2)
-    images = np.stack([Blobs(seed).image(n) for seed in (1, 3, 4)]) + 0.2 * rng.standard_normal((3, n, n))
+    images = np.stack([phantom.image(n) for phantom in (PHANTOMS[0], Blobs(3), Blobs(4))])
+    images += 0.2 * rng.standard_normal(images.shape)
     expected = np.einsum("byx,ksmpyx->bksmp", images, cells_of(PHANTOMS, grid))
     templates = grid.templates(grid.disk.polar(np.stack([p.image(n) for p in PHANTOMS])))
     return SimpleNamespace(grid=grid, images=images, x=grid.disk.harmonics(images),

@@ -8,7 +8,7 @@ from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.expectation import Expectation
 from mlalign.programs.engine.noise import Noise
 from mlalign.programs.engine.search import Grid, shift_grid
-from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs, all_cells
+from mlalign.tests.programs.engine.blobs import DISTINCT, PHANTOMS, all_cells
 from mlalign.tests.programs.engine.brute import OFFSET, WITH_MIRROR, WITHOUT_MIRROR, posterior
 
 SCALE = np.array([[0.8, 1.1], [1.3, 1.0], [0.9, 1.0]])          # of three images against two references
@@ -109,12 +109,11 @@ def test_pose_is_that_of_the_image(scene):
 def noisy(snr):
     """Sixty images of three phantoms, 32 px, in random poses."""
     n, rng = 32, np.random.default_rng(7)
-    phantoms = [Blobs(seed) for seed in (11, 12, 13)]
-    images = np.stack([phantoms[i % 3].image(n, rng.uniform(0, 2 * np.pi), rng.random() < 0.5,
+    images = np.stack([DISTINCT[i % 3].image(n, rng.uniform(0, 2 * np.pi), rng.random() < 0.5,
                                              rng.normal(0, 1.2, 2)) for i in range(60)])
     sigma = np.sqrt((images**2).mean() / snr)
     images += sigma * rng.standard_normal(images.shape)
-    return images, sigma, np.stack([phantom.image(n) for phantom in phantoms])
+    return images, sigma, np.stack([phantom.image(n) for phantom in DISTINCT[:3]])
 
 
 def exhaustive_and_fast(snr, df=None, significance=1e-12):
@@ -135,7 +134,7 @@ def exhaustive_and_fast(snr, df=None, significance=1e-12):
 
 
 @pytest.mark.parametrize("df", [None, 6.0], ids=["gauss", "student"])
-@pytest.mark.parametrize("snr", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("snr", [0.05, 0.2, 1.0])
 def test_fast_search_gives_the_exhaustive_answer(snr, df, monkeypatch):
     """To 0.01 nats per image, 0.001 of class probability, a tenth of a step of angle and of a pixel."""
     monkeypatch.setattr(module, "BROAD_SHARE", 2)                 # however broad the posterior
@@ -146,19 +145,13 @@ def test_fast_search_gives_the_exhaustive_answer(snr, df, monkeypatch):
     np.testing.assert_allclose(fast.pose, exact.pose, atol=0.1)
 
 
-@pytest.mark.xfail(strict=True, reason="coarse cells next to a sharp peak can be lower than the cut")
-def test_fast_search_at_high_snr():
-    exact, fast = exhaustive_and_fast(1.0)
-    np.testing.assert_allclose(fast.log_likelihood, exact.log_likelihood, atol=0.1)
-
-
 def test_fast_search_of_broad_posteriors_is_exhaustive():
     exact, fast = exhaustive_and_fast(0.01)
     np.testing.assert_array_equal(fast.log_likelihood, exact.log_likelihood)
 
 
-def test_a_looser_significance_drops_cells():
-    strict, loose = (exhaustive_and_fast(0.2, significance=s)[1] for s in (1e-12, 1e-3))
-    assert len(loose.cells.image) < 0.8 * len(strict.cells.image)
-    assert (loose.log_likelihood < strict.log_likelihood + 1e-3).all()
-    np.testing.assert_allclose(loose.log_likelihood, strict.log_likelihood, atol=2)
+def test_a_looser_significance_costs_little_and_drops_cells(monkeypatch):
+    monkeypatch.setattr(module, "BROAD_SHARE", 2)
+    strict, loose = (exhaustive_and_fast(0.05, significance=s)[1] for s in (1e-12, 1e-3))
+    assert len(loose.cells.image) < 0.5 * len(strict.cells.image)
+    np.testing.assert_allclose(loose.log_likelihood, strict.log_likelihood, atol=0.01)

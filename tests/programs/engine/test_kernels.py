@@ -226,7 +226,7 @@ def test_mean_poses():
     """Against means over the cells near the best one of the chosen reference, the circle of angles unrolled."""
     rng = np.random.default_rng(6)
     shifts = np.array([(x, y) for x in (-6, -3, 0, 3, 6, 9) for y in (-3, 0, 3)])
-    step, count, n_psi = 3, 400, 20
+    step, count, n_psi, floor = 3, 400, 20, 0.2
     cells = np.unique(np.stack([rng.integers(0, 3, count), rng.integers(0, 2 * 2 * len(shifts), count),
                                 rng.integers(0, n_psi, count)]), axis=1)
     image, row, angle = cells
@@ -237,7 +237,8 @@ def test_mean_poses():
     expected, members = np.empty((3, 5)), defaultdict(list)
     for b, o in enumerate(best):
         at = shifts[row[o] // 2 % len(shifts)]
-        for c in np.flatnonzero((image == b) & (row // 2 // len(shifts) == chosen[b]) & (row % 2 == row[o] % 2)):
+        for c in np.flatnonzero((image == b) & (row // 2 // len(shifts) == chosen[b]) & (row % 2 == row[o] % 2)
+                                & (weight > floor * weight[o])):
             turn = min((angle[c] - angle[o] + n_psi * k for k in (-1, 0, 1)), key=abs)
             move = shifts[row[c] // 2 % len(shifts)] - at
             if abs(turn) <= 2 and np.abs(move).max() <= 2 * step:
@@ -248,5 +249,5 @@ def test_mean_poses():
         assert len(w) > 1
     pose = np.empty((3, 5))
     kernels.mean_poses(image.astype(np.int32), row.astype(np.int32), angle.astype(np.int16),
-                       weight.astype(np.float32), chosen, shifts, step, n_psi, pose)
+                       weight.astype(np.float32), chosen, shifts, step, n_psi, floor, pose)
     np.testing.assert_allclose(pose, expected, rtol=1e-5, atol=1e-5)
