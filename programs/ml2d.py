@@ -13,8 +13,7 @@ from .engine.disk import Disk
 from .engine.em import Particles
 from .engine.estimator import Estimator, Settings
 from .engine.model import Fixed, Model, Statistics, signal_change
-from .engine.references import propose_splits, split_into
-from .engine.starts import random_start, start_maxres
+from .engine.starts import Improvement, random_start, start_maxres
 from .errors import UserError
 from .ml2d_files import Result, RunFiles
 from .ml2d_input import read_inputs
@@ -22,7 +21,6 @@ from .options import GIB
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
 LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
-REVIVAL_ITERATIONS = 3     # of EM before a revived class is judged
 MODEL_ARRAYS = ("polar", "fractions", "mirror", "scale")
 
 
@@ -204,7 +202,7 @@ class Classification:
     def _revive(self, estimator, statistics):
         """Put classes that hold too few particles where another class wants to be split; True when one was.
 
-        A revival is kept only if it raises the likelihood.
+        Kept only if it raises the likelihood.
         """
         smallest = self.options.min_class
         smallest = 0.1 * self.source.count / self.references if smallest is None else smallest
@@ -213,18 +211,13 @@ class Classification:
         if not victims or self.references == 1 or self.settings.fixed.fractions:
             return False
         rng = np.random.default_rng([self.seed, self.iteration])
-        pairs = propose_splits(self.model, estimator.bank, self.particles, self.rows, rng, victims)
-        if not pairs:
-            return False
-        model, likelihood, particles = estimator.run(split_into(self.model, pairs), self.rows, REVIVAL_ITERATIONS)
-        names = ", ".join(str(victim + 1) for victim, _, _ in pairs)
-        if likelihood <= statistics.log_likelihood:
+        before = statistics.log_likelihood
+        state = Improvement(estimator, self.rows, rng, self.log).run((self.model, before, self.particles), len(victims))
+        if state[1] <= before:
             self.unrevived += victims
-            self.log(f"revival of class {names} dropped: it would lower the log-likelihood")
             return False
-        self.log(f"class {names} revived: log-likelihood {likelihood - statistics.log_likelihood:+.1f}")
-        self.model, self.block_statistics = model, []
-        self.particles = replace(particles, scale=self.particles.scale, background=self.particles.background)
+        self.model, self.block_statistics = state[0], []
+        self.particles = replace(state[2], scale=self.particles.scale, background=self.particles.background)
         return True
 
     def _grow(self, estimator, frc, changed):

@@ -193,7 +193,7 @@ def _note(particles, rows, block, n_psi):
     particles.shift_y[rows] = -block.pose[:, 2]
     particles.flip[rows] = flip
     particles.peak[rows] = block.pose[:, 4]
-    particles.class_probability[rows] = block.class_mass[np.arange(len(rows)), block.chosen]
+    particles.class_probability[rows] = np.minimum(block.class_mass[np.arange(len(rows)), block.chosen], 1)
     particles.log_likelihood[rows] = block.log_likelihood
     particles.robust[rows] = block.robust
 

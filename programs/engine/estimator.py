@@ -92,26 +92,29 @@ class Estimator:
         return expectation(model, self.bank, rows, particles, settings, self.workers,
                            self._grid(self.disk, radius, self.step_size), coarse, progress)
 
-    def maximise(self, model, statistics, centred=False):
+    def maximise(self, model, statistics, centred=False, fixed=None):
         """M-step; narrows the shifts searched where no particle has weight."""
         s = self.settings
-        fixed = replace(s.fixed, offset=True) if centred else s.fixed
+        fixed = fixed or s.fixed
+        if centred:
+            fixed = replace(fixed, offset=True)
         new = update(model, statistics, s.mirror, fixed, s.df, s.sigma_trick, self.step_size)
         if not centred:
             wanted = self._wanted_radius(new.sigma_offset)
             self.shift_radius = max(wanted, min(self._radius(model.sigma_offset), statistics.reach()))
         return new
 
-    def run(self, model, rows, iterations, tolerance=0.0):
+    def run(self, model, rows, iterations, tolerance=0.0, fixed=None):
         """A few EM steps over ``rows`` from ``model``: (model, log-likelihood of the last E-step, particles).
 
-        Ends early when the likelihood grows by less than ``tolerance`` nats per image.
+        Ends early when the likelihood grows by less than ``tolerance`` nats per image.  fixed: parameters to leave
+        alone, instead of those of the settings.
         """
         particles, previous = Particles.unknown(self.source.count), -np.inf
         kept = self.shift_radius
         for _ in range(iterations):
             statistics = self.expect(model, particles, rows)
-            model = self.maximise(model, statistics)
+            model = self.maximise(model, statistics, fixed=fixed)
             if statistics.log_likelihood - previous < tolerance * len(rows):
                 break
             previous = statistics.log_likelihood
@@ -124,6 +127,10 @@ class Estimator:
         fractions = np.full(count, 1 / count) if fractions is None else np.asarray(fractions) / np.sum(fractions)
         mirror = np.full(count, 0.5 if self.settings.mirror else 0.0)
         return Model(self.disk, polar.astype(np.complex64), fractions, mirror, sigma, sigma_offset, np.ones(count))
+
+    def grid(self, model):
+        """The grid that the model's images are searched on."""
+        return self._grid(self.disk, self._radius(model.sigma_offset), self.step_size)
 
     # ---- grids ------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,6 @@ class Expectation:
 
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
         self.grid, self.noise, self.coarse = grid, noise, coarse
-        self.cut = CUT if coarse is None else -np.log(significance)
         self.templates = grid.templates(polar, pool)
         self.references = len(polar)
         self.power = np.array([polar_power(grid.disk, p) for p in polar])
@@ -80,6 +79,9 @@ class Expectation:
         self.mirror = bool(np.isfinite(log_class[1]).any())
         if coarse is not None:
             self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
+            # between the points of the coarse grid a score falls by up to about a tenth of the reference's power
+            self.slack = 0.1 * coarse.power.max() * noise.kappa
+            self.cut = self.slack - np.log(significance)
 
     def block(self, x, power, scale=None):
         """Posterior of images x (B, 2, bins, width), squared norms (B,), grey scales (B, K): a :class:`Block`.
@@ -206,7 +208,7 @@ class Expectation:
         cells, logp = coarse_cells
         top = np.full(count, -np.inf, np.float32)
         kernels.best_of_cells(cells.image, logp, top)
-        near = logp > top[cells.image] - NEAR
+        near = logp > top[cells.image] - NEAR - self.slack
         kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
                                 len(grid.shifts), grid.disk.n_psi, marks)
         templates = self.templates.reshape(-1, *grid.disk.shape)
@@ -265,7 +267,7 @@ class Expectation:
     def _poses(self, cells, chosen):
         pose = np.empty((len(chosen), 5))
         kernels.mean_poses(cells.image, cells.row, cells.angle, cells.weight, chosen, self.grid.shifts, self.grid.step,
-                           self.grid.disk.n_psi, pose)
+                           self.grid.disk.n_psi, POSE_FLOOR, pose)
         return pose
 
     # ---- the M-step's half -----------------------------------------------------------------------------------

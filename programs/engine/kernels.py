@@ -26,7 +26,7 @@ def tail(gain, nu, tau):
     """
     if nu == 0:
         return gain
-    return -nu * np.log(np.float32(1) - tau * gain)
+    return -nu * np.log1p(-tau * gain)
 
 
 @_jit
@@ -333,12 +333,13 @@ def _correlate(x, sign, template, mirrored, real, imag):
 
 
 @_jit
-def mean_poses(image, row, angle, weight, chosen, shifts, step, n_psi, pose):
+def mean_poses(image, row, angle, weight, chosen, shifts, step, n_psi, floor, pose):
     """Posterior mean pose around each image's best cell within its chosen reference.
 
     chosen: (B,) reference of each image.  shifts: (S, 2) in pixels.  step: shift grid spacing.
     pose: float64 (B, 5) to fill: psi in grid steps, shift x, shift y, mirrored, weight of the best cell.
-    The mean runs over cells of the same mirror state within two steps of angle and shift.
+    The mean runs over cells of the same mirror state within two steps of angle and shift whose weight is above
+    ``floor`` of the best.
     """
     count = len(chosen)
     best = np.full(count, -1)
@@ -351,6 +352,8 @@ def mean_poses(image, row, angle, weight, chosen, shifts, step, n_psi, pose):
         b = image[c]
         o = best[b]
         if o < 0 or row[c] // 2 // len(shifts) != chosen[b] or (row[c] - row[o]) % 2:
+            continue
+        if weight[c] <= floor * weight[o]:
             continue
         turn = (angle[c] - angle[o] + n_psi // 2) % n_psi - n_psi // 2
         shift, origin = shifts[row[c] // 2 % len(shifts)], shifts[row[o] // 2 % len(shifts)]

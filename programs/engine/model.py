@@ -55,7 +55,7 @@ class Statistics:
     half_sums: complex128 (2, K, rings, n_phi / 2), images turned back and weighted, of two halves of the data.
     half_weights: (2, K) their weights sum(gamma u r^2).  class_mass, mirror_mass: (K,) sum of gamma.
     class_scale: (K,) sum of gamma s.  power: sum of u |x|^2.  robust: sum of u.  squared_shift: sum of gamma |t|^2.
-    beyond: (longest + 1,) posterior mass by shift length in whole pixels.
+    beyond: (image side,) posterior mass by shift length in whole pixels.
     """
 
     half_sums: np.ndarray
@@ -73,9 +73,8 @@ class Statistics:
 
     @classmethod
     def zero(cls, grid, references):
-        longest = int(np.ceil(np.hypot(*grid.shifts.T).max()))
         return cls(np.zeros((2, references, *grid.disk.kx.shape), complex), np.zeros((2, references)),
-                   np.zeros(references), np.zeros(references), np.zeros(references), np.zeros(longest + 1))
+                   np.zeros(references), np.zeros(references), np.zeros(references), np.zeros(grid.disk.n))
 
     def __add__(self, other):
         return self._combine(other, 1)

@@ -1,10 +1,22 @@
-"""Where references come from: random subsets, several tries, and the splitting of heterogeneous classes."""
+"""Where references come from: random subsets, and moves that split one class and merge two others.
+
+EM gets stuck where two views share a class while one view has two: no small step leads out.  Splitting and merging
+(SMEM, Ueda et al., Neural Computation 12:2109, 2000) jumps out, and the likelihood says whether to stay.
+"""
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
-MEMBERS = 500            # particles looked at to split a class
-SPLIT_ITERATIONS = 6     # of EM before a split is judged by its likelihood
+from . import kernels
+from .model import Fixed, Model
+
+MEMBERS = 400             # particles of a class looked at to judge a split or a merger
+FEWEST_MEMBERS = 20       # that can be split
+LOCAL_ITERATIONS = 6      # of EM on the members of a class
+SPLITS = 12               # classes, the largest, looked at to be split
+MERGERS = 6               # pairs of similar classes looked at
+ALONE = Fixed(noise=True, offset=True, fractions=False)     # what stays as it is in EM on a few classes
 
 
 def subset_averages(bank, rows, count, rng):
@@ -32,48 +44,98 @@ def aligned_members(bank, particles, rows):
 
 @dataclass
 class Split:
-    """A class seen as two: how much it wants to be (``gain``), and the averages (2, rings, n_phi / 2) of its parts."""
+    """A class seen as two: the log-likelihood its members gain, and the references (2, rings, n_phi / 2)."""
 
+    parent: int
     gain: float
     polar: np.ndarray
 
 
-def split_class(model, bank, particles, members, rng):
-    """Look for two groups among the aligned members of a class: a :class:`Split`.
+@dataclass
+class Merger:
+    """Two classes seen as one: the log-likelihood their members lose, and the reference (rings, n_phi / 2)."""
 
-    The gain is the variance along the first principal component beyond what noise alone gives (the
-    Marchenko-Pastur edge), in units of the noise variance, times the number of members.
+    kept: int
+    freed: int
+    loss: float
+    polar: np.ndarray
+
+
+def split_class(estimator, model, particles, rows, k, rng):
+    """Two classes that describe the members of class k, by EM on them alone: a :class:`Split`, or None if too few.
+
+    Tried from the two groups of a k-means among the aligned members, and from random halves.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    chosen = members if len(members) <= MEMBERS else rng.choice(members, MEMBERS, replace=False)
-    polar = aligned_members(bank, particles, chosen)
-    disk = bank.disk
-    features = (disk.expand(polar) * np.sqrt(disk.metric)).reshape(len(polar), -1)
-    state = int(rng.integers(2**31))
-    pca = PCA(min(4, len(chosen) - 1), svd_solver="randomized", random_state=state).fit(features)
-    label = KMeans(2, n_init=4, random_state=state).fit_predict(pca.transform(features))
-    edge = model.sigma**2 * (1 + np.sqrt(disk.dimension / len(chosen))) ** 2
-    gain = len(members) * (pca.explained_variance_[0] - edge) / model.sigma**2
-    return Split(gain, np.stack([polar[label == part].mean(0) for part in (0, 1)]))
+    members = rows[particles.ref[rows] == k]
+    if len(members) < FEWEST_MEMBERS:
+        return None
+    chosen = _sample(members, rng)
+    alone = estimator.run(_classes(model, [k]), chosen, 2, fixed=ALONE)[1]
+    polar = aligned_members(estimator.bank, particles, chosen)
+    halves = np.arange(len(chosen)) % 2
+    best = None
+    for label in (_two_groups(estimator.disk, polar, rng), rng.permutation(halves)):
+        parts = np.stack([polar[label == part].mean(0) for part in (0, 1)])
+        pair = _classes(model, [k, k], parts)
+        pair, likelihood, _ = estimator.run(pair, chosen, LOCAL_ITERATIONS, fixed=ALONE)
+        if best is None or likelihood > best[1]:
+            best = pair, likelihood
+    return Split(k, (best[1] - alone) * len(members) / len(chosen), best[0].polar)
 
 
-def split_into(model, pairs):
-    """The model with, for each (victim, class, Split), the class's two parts put in both places."""
+def merge_classes(estimator, model, particles, rows, first, second, rng):
+    """One class that describes the members of two, by EM on them alone: a :class:`Merger`."""
+    members = rows[np.isin(particles.ref[rows], (first, second))]
+    chosen = _sample(members, rng)
+    apart = estimator.run(_classes(model, [first, second]), chosen, 2, fixed=ALONE)[1]
+    larger, smaller = (first, second) if model.fractions[first] >= model.fractions[second] else (second, first)
+    together, likelihood, _ = estimator.run(_classes(model, [larger]), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    return Merger(larger, smaller, (apart - likelihood) * len(members) / max(len(chosen), 1), together.polar[0])
+
+
+def similar_pairs(estimator, model):
+    """Pairs of classes in the order of what merging their averages costs (Ward's criterion, best pose)."""
+    grid = estimator.grid(model)
+    disk, count, shifts = grid.disk, model.references, len(grid.shifts)
+    templates = grid.templates(model.polar).reshape(-1, *disk.shape)
+    best = np.empty((2, count, count * shifts), np.float32)
+    kernels.best_of_rows(grid.scores(disk.expand(model.polar), templates), estimator.settings.mirror, best)
+    score = best.max(0).reshape(count, count, shifts).max(2)
+    power = disk.power(disk.expand(model.polar))
+    distance = np.maximum(power[:, None] + power - 2 * score, 0)
+    size = model.fractions
+    cost = distance * np.outer(size, size) / np.maximum(np.add.outer(size, size), 1e-12)
+    return sorted(combinations(range(count), 2), key=lambda pair: cost[pair])
+
+
+def moved(model, split, merger):
+    """The model after a :class:`Split` into the place that a :class:`Merger` frees."""
     polar, fractions, mirror, scale = (a.copy() for a in (model.polar, model.fractions, model.mirror, model.scale))
-    for victim, parent, split in pairs:
-        polar[parent], polar[victim] = split.polar
-        fractions[parent] = fractions[victim] = fractions[parent] / 2
-        mirror[victim], scale[victim] = mirror[parent], scale[parent]
+    polar[merger.kept] = merger.polar
+    fractions[merger.kept] += fractions[merger.freed]
+    polar[split.parent], polar[merger.freed] = split.polar
+    fractions[split.parent] = fractions[merger.freed] = fractions[split.parent] / 2
+    mirror[merger.freed], scale[merger.freed] = mirror[split.parent], scale[split.parent]
     return replace(model, polar=polar, fractions=fractions / fractions.sum(), mirror=mirror, scale=scale)
 
 
-def propose_splits(model, bank, particles, rows, rng, victims):
-    """Pair the ``victims`` (class indices) with the classes that gain most from being split: list for split_into."""
-    splits = {}
-    for k in range(model.references):
-        members = rows[particles.ref[rows] == k]
-        if k not in victims and len(members) >= 20:
-            splits[k] = split_class(model, bank, particles, members, rng)
-    parents = sorted(splits, key=lambda k: -splits[k].gain)
-    return [(victim, parent, splits[parent]) for victim, parent in zip(victims, parents)]
+def _classes(model, chosen, polar=None):
+    """A model of some of the classes alone."""
+    polar = model.polar[chosen] if polar is None else polar.astype(np.complex64)
+    fractions = np.maximum(model.fractions[chosen], 1e-6)
+    return Model(model.disk, polar, fractions / fractions.sum(), model.mirror[chosen], model.sigma,
+                 model.sigma_offset, model.scale[chosen])
+
+
+def _sample(members, rng):
+    return members if len(members) <= MEMBERS else np.sort(rng.choice(members, MEMBERS, replace=False))
+
+
+def _two_groups(disk, polar, rng):
+    """Labels 0 and 1 of aligned images (polar samples) by k-means on their first principal components."""
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    features = (disk.expand(polar) * np.sqrt(disk.metric)).reshape(len(polar), -1)
+    state = int(rng.integers(2**31))
+    components = PCA(4, svd_solver="randomized", random_state=state).fit_transform(features)
+    return KMeans(2, n_init=4, random_state=state).fit_predict(components)

@@ -1,7 +1,7 @@
 """Finding a good start: short random starts at low resolution, then splits where the likelihood wants them."""
 import numpy as np
 
-from .references import SPLIT_ITERATIONS, propose_splits, split_into, subset_averages
+from .references import MERGERS, SPLITS, merge_classes, moved, similar_pairs, split_class, subset_averages
 
 STAGES = (8, 11, 16)          # Fourier pixels (box times highest frequency) that a start goes through
 START_ITERATIONS = 16
@@ -9,6 +9,10 @@ STAGE_ITERATIONS = 8          # at each later stage, before classes are split
 SETTLED = 5e-4                # nats per image and iteration below which a short run has settled
 IMAGES_PER_CLASS = 250        # looked at by random starts
 FEWEST_IMAGES = 2000
+MOVE_ITERATIONS = 6           # of EM before a move is judged by its likelihood
+PATIENCE = 3                  # moves that may fail in a row
+WORTHWHILE = 0.01             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
+UNCHANGED = 0.1               # share of a class's members that may change before it is judged anew
 
 
 def start_maxres(size):
@@ -32,46 +36,74 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
         model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
         state = estimator.run(model, rows, START_ITERATIONS, SETTLED)
         log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
-            f"class sizes {_sizes(state[0], len(rows))}")
+            f"class sizes {sizes(state[0], len(rows))}")
         if best is None or state[1] > best[1]:
             best = state
     if not split or count == 1:
         return best[0]
-    model = _improve(estimator, best, rows, rng, log)
+    model = Improvement(estimator, rows, rng, log).run(best)[0]
     for radius in STAGES[1:]:
         if estimator.maxres < min(maxres, radius / size):
             estimator.enter(min(maxres, radius / size), quick=True)
             state = estimator.run(model.on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-            model = _improve(estimator, state, rows, rng, log)
+            model = Improvement(estimator, rows, rng, log).run(state)[0]
     return model
 
 
-def _improve(estimator, state, rows, rng, log):
-    """Move the smallest classes to where others want to be split, as long as that raises the likelihood.
+class Improvement:
+    """Moves a class from where two describe one view to where one describes two, while the likelihood rises.
 
-    Several classes move at once; when a trial fails, half as many are tried, down to one.
+    rows: images it works on.  log: called with lines for the run's log.
     """
-    model, likelihood, particles = state
-    moved = max(1, model.references // 5)
-    for _ in range(2 * model.references):
-        victims = list(np.argsort(model.fractions, kind="stable")[:moved])
-        pairs = propose_splits(model, estimator.bank, particles, rows, rng, victims)
-        if not pairs:
-            break
-        estimator.shift_radius = None
-        trial = estimator.run(split_into(model, pairs), rows, SPLIT_ITERATIONS)
-        gain = trial[1] - likelihood
-        log(f"split of class {', '.join(str(p[1] + 1) for p in pairs)} up to {estimator.maxres:.3f}/px: "
-            f"log-likelihood {gain:+.1f}, "
-            f"{'kept' if gain > 0 else 'dropped'}, class sizes {_sizes(trial[0], len(rows))}")
-        if gain > 0:
-            model, likelihood, particles = trial
-        elif moved > 1:
-            moved //= 2
-        else:
-            break
-    return model
+
+    def __init__(self, estimator, rows, rng, log):
+        self.estimator, self.rows, self.rng, self.log = estimator, rows, rng, log
+        self._splits, self._members = {}, {}
+
+    def run(self, state, most=None):
+        """Improve (model, log-likelihood, particles) by up to ``most`` moves; returns the same three."""
+        failures = 0
+        for _ in range(most or 2 * state[0].references):
+            moves = self._moves(*state)
+            if failures >= min(len(moves), PATIENCE):
+                break
+            split, merger = moves[failures]
+            trial = self.estimator.run(moved(state[0], split, merger), self.rows, MOVE_ITERATIONS)
+            gain = trial[1] - state[1]
+            worth = gain > WORTHWHILE * len(self.rows)
+            self.log(f"to {self.estimator.maxres:.3f}/px: split class {split.parent + 1}, merge {merger.kept + 1} and "
+                     f"{merger.freed + 1}: log-likelihood {gain:+.1f}, {'kept' if gain > 0 else 'dropped'}, "
+                     f"class sizes {sizes(trial[0], len(self.rows))}")
+            failures = 0 if worth else failures + 1
+            state = trial if gain > 0 else state
+        return state
+
+    def _moves(self, model, likelihood, particles):
+        """Pairs of a split and a merger of other classes, the most promising first."""
+        largest = np.argsort(-model.fractions, kind="stable")[:SPLITS]
+        splits = [split for k in largest if (split := self._split(model, particles, int(k)))]
+        pairs = similar_pairs(self.estimator, model)[:MERGERS]
+        mergers = [self._merger(model, particles, *pair) for pair in pairs]
+        moves = [(s, m) for s in splits for m in mergers if s.parent not in (m.kept, m.freed)]
+        return sorted(moves, key=lambda move: move[1].loss - move[0].gain)
+
+    def _split(self, model, particles, k):
+        return self._known(("split", k), particles, (k,), lambda: split_class(
+            self.estimator, model, particles, self.rows, k, self.rng))
+
+    def _merger(self, model, particles, first, second):
+        return self._known(("merger", first, second), particles, (first, second), lambda: merge_classes(
+            self.estimator, model, particles, self.rows, first, second, self.rng))
+
+    def _known(self, key, particles, classes, judge):
+        """What was found before, as long as few of the classes' members have changed."""
+        members = np.isin(particles.ref[self.rows], classes)
+        before = self._members.get(key)
+        if before is None or np.count_nonzero(members != before) > UNCHANGED * max(np.count_nonzero(members), 1):
+            self._members[key], self._splits[key] = members, judge()
+        return self._splits[key]
 
 
-def _sizes(model, count):
+def sizes(model, count):
+    """Class sizes of ``count`` images in words, the largest first."""
     return " ".join(f"{size:.0f}" for size in np.sort(model.fractions)[::-1] * count)
