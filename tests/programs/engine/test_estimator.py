@@ -1,0 +1,210 @@
+"""The grids an estimator chooses, and its EM steps."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.em import Particles
+from mlalign.programs.engine.estimator import QUICK_RADIUS, Estimator, Settings, quick_step
+from mlalign.programs.engine.model import Fixed, signal_change
+from mlalign.tests.programs.engine.blobs import PHANTOMS, Stack, planted
+
+COUNT, ROWS = 120, np.arange(120)
+
+
+@pytest.fixture(scope="module")
+def workers():
+    workers = Workers(1)
+    yield workers
+    workers.close()
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return planted(PHANTOMS, COUNT, 0.3, seed=3)
+
+
+@pytest.fixture
+def estimator(truth, workers):
+    """``estimator(fast=True, ...)`` makes one with these settings."""
+    return lambda **settings: Estimator(Stack(truth.images), Settings(mirror=True, **settings), workers)
+
+
+def model_of(estimator, truth, sigma_offset=2.0):
+    references = np.stack([ndimage.gaussian_filter(phantom.image(32), 1.5) for phantom in PHANTOMS])
+    return estimator.initial_model(estimator.disk.polar(references), truth.sigma, sigma_offset)
+
+
+# ---- grids
+
+@pytest.mark.parametrize("psi_step, n_psi", [(5.0, 72), (7.0, 52), (90.0, 4), (2.5, 144)])
+def test_angles_are_at_most_the_step_apart(estimator, psi_step, n_psi):
+    made = estimator(psi_step=psi_step)
+    assert made.n_psi == n_psi and 360 / n_psi <= psi_step and n_psi % 4 == 0
+
+
+@pytest.mark.parametrize("maxres", [0.05, 0.1, 0.17, 0.25, 0.5])
+def test_quick_step_is_the_largest_power_of_two_that_resolves(maxres):
+    step = quick_step(maxres)
+    assert step == 1 or step * maxres <= 0.4 < 2 * step * maxres
+    assert np.log2(step) == int(np.log2(step))
+
+
+def test_exact_search_uses_the_full_grid_at_every_resolution(estimator):
+    made = estimator(radius=13)
+    for maxres in (0.1, 0.4):
+        made.enter(maxres)
+        assert (made.maxres, made.disk.n_psi, made.disk.radius, made.step_size) == (maxres, 72, 13, 1)
+        assert made.coarse_bank is None
+
+
+def test_quick_grids_are_for_low_resolution_only(estimator):
+    made = estimator()
+    made.enter(0.1, quick=True)
+    assert (made.disk.n_psi, made.step_size) == (36, 4)
+    made.enter(1.1 * QUICK_RADIUS / 32, quick=True)
+    assert (made.disk.n_psi, made.step_size) == (72, 1)
+
+
+def test_fast_search_has_a_coarse_grid_where_the_resolution_is_high(estimator):
+    made = estimator(fast=True)
+    made.enter(0.1)
+    assert made.coarse_bank is None and (made.disk.n_psi, made.step_size) == (36, 4)
+    made.enter(0.4)
+    assert (made.disk.n_psi, made.step_size) == (72, 1)
+    assert (made.coarse_bank.disk.maxres, made.coarse_bank.disk.n_psi) == (0.2, 36)
+    made.enter(0.1)
+    assert made.coarse_bank is None
+
+
+def test_entering_the_same_resolution_again_computes_nothing(estimator):
+    made = estimator(fast=True)
+    made.enter(0.4)
+    bank, coarse = made.bank, made.coarse_bank
+    made.enter(0.4)
+    assert made.bank is bank and made.coarse_bank is coarse
+
+
+@pytest.mark.parametrize("settings, sigma_offset, radius", [
+    ({}, 1.4, 6), ({"reach": 3.0}, 1.4, 5), ({}, 0.1, 2), ({}, 0.0, 0), ({}, 99, 15), ({"max_shift": 3}, 5.0, 3)])
+def test_shifts_searched(estimator, truth, settings, sigma_offset, radius):
+    made = estimator(**settings)
+    made.enter(0.25)
+    shifts = made.grid(model_of(made, truth, sigma_offset)).shifts
+    assert np.hypot(*shifts.T).max() == radius
+
+
+# ---- steps
+
+def test_initial_model(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    model = model_of(made, truth)
+    np.testing.assert_allclose(model.fractions, [0.5, 0.5])
+    np.testing.assert_allclose(model.mirror, [0.5, 0.5])
+    np.testing.assert_allclose(made.initial_model(model.polar, 1, 1, [3, 1]).fractions, [0.75, 0.25])
+
+
+def by_hand(estimator, model, iterations):
+    """EM, step by step: the model and the likelihoods."""
+    particles, history = Particles.unknown(COUNT), []
+    for _ in range(iterations):
+        statistics = estimator.expect(model, particles, ROWS)
+        model = estimator.maximise(model, statistics)
+        history.append(statistics.log_likelihood)
+    return model, history
+
+
+def test_run_is_em(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    model, history = by_hand(made, model_of(made, truth), 4)
+    made.shift_radius = None
+    again, likelihood, particles = made.run(model_of(made, truth), ROWS, 4)
+    assert likelihood == history[-1]
+    np.testing.assert_array_equal(again.polar, model.polar)
+    assert particles.log_likelihood.sum() == pytest.approx(likelihood)
+
+
+def test_run_ends_when_the_likelihood_has_settled(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    history = by_hand(made, model_of(made, truth), 12)[1]
+    tolerance = (history[4] - history[3] + history[5] - history[4]) / 2 / COUNT
+    made.shift_radius = None
+    assert made.run(model_of(made, truth), ROWS, 12, tolerance)[1] == pytest.approx(history[5])
+
+
+def test_run_leaves_alone_what_is_fixed(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    start = model_of(made, truth)
+    model = made.run(start, ROWS, 2, fixed=Fixed(noise=True, offset=True))[0]
+    assert (model.sigma, model.sigma_offset) == (start.sigma, start.sigma_offset)
+    assert not np.allclose(model.fractions, start.fractions)
+    model = made.run(start, ROWS, 2)[0]
+    assert model.sigma != start.sigma and model.sigma_offset != start.sigma_offset
+
+
+def test_shifts_are_narrowed_to_where_the_particles_are(estimator, truth):
+    made = estimator()
+    made.enter(0.35)
+    model, particles = model_of(made, truth, sigma_offset=3.5), Particles.unknown(COUNT)
+    wide = made.expect(model, particles, ROWS)
+    assert made.shift_radius == 14
+    for _ in range(6):
+        model = made.maximise(model, made.expect(model, particles, ROWS))
+    assert 4 * model.sigma_offset <= made.shift_radius < 14
+    length = np.arange(len(wide.beyond))
+    final = made.expect(replace(model), particles, ROWS)
+    assert final.beyond[length > made.shift_radius].sum() == 0
+    assert final.beyond.sum() == pytest.approx(COUNT, rel=1e-4)
+
+
+@pytest.mark.parametrize("maxres", [0.1, 0.15])
+def test_quick_em_climbs(estimator, truth, maxres):
+    """Grids of 4 and 2 px; to rounding of 1e-4 nats an image."""
+    made = estimator()
+    made.enter(maxres, quick=True)
+    assert made.step_size > 1
+    model, particles, history = model_of(made, truth), Particles.unknown(COUNT), []
+    made.shift_radius = 10                                          # kept: a narrower grid is another model
+    for _ in range(8):
+        statistics = made.expect(model, particles, ROWS)
+        model = made.maximise(model, statistics)
+        made.shift_radius = 10
+        history.append(statistics.log_likelihood)
+    assert np.diff(history).min() > -1e-4 * COUNT
+
+
+def test_fast_em_follows_exact_em(estimator, truth):
+    """To 0.01 nats an image and a relative change of 1e-4 of the references after four steps."""
+    results = []
+    for fast in (False, True):
+        made = estimator(fast=fast)
+        made.enter(0.4)
+        results.append(made.run(model_of(made, truth), ROWS, 4))
+    (exact, likelihood, particles), (quick, other, found) = results
+    assert other == pytest.approx(likelihood, abs=0.01 * COUNT)
+    assert signal_change(exact, quick).max() < 1e-4
+    assert (found.ref == particles.ref).mean() > 0.99
+
+
+def test_centred_search_leaves_shifts_at_zero(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    model, particles = model_of(made, truth), Particles.unknown(COUNT)
+    statistics = made.expect(model, particles, ROWS, centred=True)
+    assert not particles.shift_x.any() and not particles.shift_y.any()
+    assert statistics.squared_shift == 0
+    assert made.maximise(model, statistics, centred=True).sigma_offset == model.sigma_offset
+
+
+@pytest.mark.xfail(strict=True, reason="every fine shift is a child of the only coarse one")
+def test_centred_fast_search_stays_near_zero(estimator, truth):
+    made, particles = estimator(fast=True), Particles.unknown(COUNT)
+    made.enter(0.4)
+    made.expect(model_of(made, truth), particles, ROWS, centred=True)
+    assert np.abs([particles.shift_x, particles.shift_y]).max() <= 1
