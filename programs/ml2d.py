@@ -73,7 +73,7 @@ class Classification:
                      f"random seed {self.seed}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
-            warning = None if options.norm else self.inputs.normalisation_warning()
+            warning = self.inputs.normalisation_warning(options.norm)
             if warning:
                 self.log(warning)
             self._start(estimator)

@@ -35,8 +35,8 @@ class Inputs:
         for some in np.array_split(rows, -(-len(rows) // CHECKED_AT_ONCE)):
             check_pixels(self.source.read(some), self.source.names(some))
 
-    def normalisation_warning(self):
-        """A line for the user when the background is not what the model expects, else None."""
+    def normalisation_warning(self, norm):
+        """A line for the user when the background is not what the model expects, else None.  norm: --norm is on."""
         rows = np.unique(np.linspace(0, self.source.count - 1, 200).astype(int))
         n = self.source.size
         y, x = np.mgrid[:n, :n] - n // 2
@@ -45,7 +45,7 @@ class Inputs:
         if abs(mean) <= NORMALISED and abs(sd - 1) <= NORMALISED:
             return None
         return (f"warning: the background has mean {mean:.3g} and standard deviation {sd:.3g}; "
-                "the model expects 0 and 1: normalise the images first, or use --norm")
+                f"the model expects 0 and 1: normalise the images first{'' if norm else ', or use --norm'}")
 
     def fingerprint(self):
         """A number that tells these images from others: from their ids and a few of them."""
