@@ -50,7 +50,7 @@ class ImageBank:
 
     def without_background(self, x, power, background):
         """Images minus a constant (B,) each, their norms, and their sums <1, x> before the subtraction."""
-        sums = np.einsum("bcmj,cmj->b", x[:, :, :1], self._ones_weighted[:, :1], dtype=np.float64)
+        sums = np.einsum("bcmj,cmj->b", x, self._ones_weighted, dtype=np.float64)
         x = x - background[:, None, None, None].astype(np.float32) * self._ones
         return x, power - 2 * background * sums + background**2 * self.ones_power, sums
 

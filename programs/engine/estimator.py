@@ -79,15 +79,14 @@ class Estimator:
     def expect(self, model, particles, rows, centred=False, probabilities=None, progress=None):
         """E-step over images ``rows``: their Statistics; updates ``particles``.
 
-        centred: search shifts of zero only (with a coarse search: on its grid).
+        centred: search shifts of zero only (with a coarse search: there, and next to zero in the fine one).
         """
         s = self.settings
-        radius = self._radius(model.sigma_offset)
+        radius = 0 if centred else self._radius(model.sigma_offset)
         coarse = None
         if self.coarse_bank is not None:
-            coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, 0 if centred else radius, 2)
-        elif centred:
-            radius = 0
+            coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2)
+            radius = max(radius, 1)
         settings = Pass(s.mirror, s.df, s.norm, s.significance, probabilities)
         return expectation(model, self.bank, rows, particles, settings, self.workers,
                            self._grid(self.disk, radius, self.step_size), coarse, progress)

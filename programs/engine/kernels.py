@@ -15,6 +15,8 @@ gain    log-posterior of a cell relative to "no reference at all", without the p
 import numba as nb
 import numpy as np
 
+ALMOST_ONE = np.float32(1 - 1e-6)     # a distance is never less than nothing, whatever rounding says
+
 _jit = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
@@ -26,7 +28,7 @@ def tail(gain, nu, tau):
     """
     if nu == 0:
         return gain
-    return -nu * np.log1p(-tau * gain)
+    return -nu * np.log1p(-min(tau * gain, ALMOST_ONE))
 
 
 @_jit

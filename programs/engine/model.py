@@ -5,7 +5,7 @@ import numpy as np
 
 from .noise import Noise, sigma_of_mean_square
 
-SMALLEST_SIGMA = 1e-6      # of the initial noise: keeps noise-free data from dividing by zero
+SMALLEST_VARIANCE = 1e-6   # of the images' own: single-precision distances are no better than that
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, ste
         explained = sum(w * polar_power(model.disk, a) for w, a in zip(weight, polar) if w > 0)
         images = s.robust if df is not None and sigma_trick else s.count
         variance = (s.power - explained) / (images * model.disk.dimension)
-        changes["sigma"] = float(np.sqrt(max(variance, (SMALLEST_SIGMA * model.sigma) ** 2)))
+        smallest = SMALLEST_VARIANCE * max(s.power / (images * model.disk.dimension), 1e-18)
+        changes["sigma"] = float(np.sqrt(max(variance, smallest)))
     if not fixed.offset:
         changes["sigma_offset"] = float(sigma_of_mean_square(s.squared_shift / s.count, step))
     if not fixed.fractions:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
+from .kernels import ALMOST_ONE
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -34,7 +36,7 @@ class Noise:
         """Prior plus log-likelihood of gains (B, T), defined in :mod:`.kernels`, of images with norms (B,)."""
         if self.df is None:
             return gain + prior
-        return prior - np.float32(self.nu) * np.log1p(-self.tau(power)[:, None] * gain)
+        return prior - np.float32(self.nu) * np.log1p(-np.minimum(self.tau(power)[:, None] * gain, ALMOST_ONE))
 
     def robust_weight(self, gain, power):
         """Weight u = (df + D) / (df + d^2 / sigma^2) of cells with these gains; 1 for Gaussian noise."""
