@@ -9,7 +9,8 @@ from .em import ImageBank, Particles, Pass, expectation
 from .model import Fixed, Model, update
 from .search import Grid, shift_grid
 
-QUICK_RADIUS = 12         # Fourier pixels up to which half the angles are enough
+QUICK_RADIUS = 12         # Fourier pixels up to which half the angles and coarse shifts are enough
+QUICK_START_RADIUS = 16   # the same, to find a start
 SMALLEST_OFFSET = 0.5     # pixels: shifts are searched at least this many times the reach
 
 
@@ -57,9 +58,9 @@ class Estimator:
 
         quick: use the coarse grids that low resolution allows, also in exact runs.
         """
-        coarse_enough = maxres * self.source.size <= QUICK_RADIUS
-        use_quick = coarse_enough and (quick or self.settings.fast)
-        self.step_size = quick_step(maxres) if use_quick else 1
+        limit = QUICK_START_RADIUS if quick else QUICK_RADIUS if self.settings.fast else 0
+        use_quick = maxres * self.source.size <= limit
+        self.step_size = quick_step(self.source.size) if use_quick else 1
         n_psi = self.n_psi // 2 if use_quick else self.n_psi
         if self.bank is None or (self.maxres, self.disk.n_psi) != (maxres, n_psi):
             self.bank = self.coarse_bank = None                       # free the memory before it is needed again
@@ -152,6 +153,6 @@ class Estimator:
         return Grid(disk, shift_grid(radius, step), step)
 
 
-def quick_step(maxres):
-    """Spacing of shifts, a power of two in pixels, that resolves waves of frequency ``maxres``."""
-    return max(1, 2 ** int(np.floor(np.log2(0.4 / maxres))))
+def quick_step(size):
+    """Spacing of coarse shifts, a power of two in pixels, for boxes of ``size`` pixels."""
+    return max(1, 2 ** int(np.log2(size / 32)))

@@ -85,12 +85,14 @@ def split_class(estimator, model, particles, rows, k, rng):
 
 def merge_classes(estimator, model, particles, rows, first, second, rng):
     """One class that describes the members of two, by EM on them alone: a :class:`Merger`."""
+    larger, smaller = (first, second) if model.fractions[first] >= model.fractions[second] else (second, first)
     members = rows[np.isin(particles.ref[rows], (first, second))]
+    if not len(members):
+        return Merger(larger, smaller, 0.0, model.polar[larger])
     chosen = _sample(members, rng)
     apart = estimator.run(_classes(model, [first, second]), chosen, 2, fixed=ALONE)[1]
-    larger, smaller = (first, second) if model.fractions[first] >= model.fractions[second] else (second, first)
     together, likelihood, _ = estimator.run(_classes(model, [larger]), chosen, LOCAL_ITERATIONS, fixed=ALONE)
-    return Merger(larger, smaller, (apart - likelihood) * len(members) / max(len(chosen), 1), together.polar[0])
+    return Merger(larger, smaller, (apart - likelihood) * len(members) / len(chosen), together.polar[0])
 
 
 def similar_pairs(estimator, model):
