@@ -134,8 +134,13 @@ def test_mean_grey_scale_moves_into_the_reference(scene):
 
 
 def test_noise_free_data_leaves_a_little_noise(scene):
-    statistics = statistics_of(scene, posterior(scene, WITH_MIRROR, SIGMA))
-    assert 0 < update(model_of(scene), replace(statistics, power=0.0), True, step=2).sigma < 1e-3
+    """No less than a thousandth of the images' standard deviation."""
+    model, statistics = model_of(scene), statistics_of(scene, posterior(scene, WITH_MIRROR, SIGMA))
+    polar = update(model, statistics, True, step=2).polar
+    explained = statistics.half_weights.sum(0) @ [polar_power(model.disk, each) for each in polar]
+    new = update(model, replace(statistics, power=explained), True, step=2)
+    assert new.sigma**2 == pytest.approx(1e-6 * explained / (3 * model.disk.dimension), rel=0.2)
+    assert update(model, replace(statistics, power=0.0), True, step=2).sigma > 0
 
 
 # ---- statistics and models as values

@@ -1,0 +1,164 @@
+"""Splits and mergers of classes whose content is known."""
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.em import Particles
+from mlalign.programs.engine.estimator import Estimator, Settings
+from mlalign.programs.engine.references import (
+    Merger,
+    Split,
+    aligned_members,
+    merge_classes,
+    moved,
+    similar_pairs,
+    split_class,
+    subset_averages,
+)
+from mlalign.tests.programs.engine.blobs import DISTINCT, Stack, planted
+
+COUNT, ROWS = 240, np.arange(240)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return planted(DISTINCT[:3], COUNT, 0.3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def estimator(truth):
+    workers = Workers(1)
+    made = Estimator(Stack(truth.images), Settings(mirror=True), workers)
+    made.enter(0.25, quick=True)
+    yield made
+    workers.close()
+
+
+def model_of(estimator, truth, phantoms, poses=None):
+    """A model whose references are these phantoms, moved by poses (psi, mirrored, shift)."""
+    references = [p.image(32, *pose) for p, pose in zip(phantoms, poses or [()] * len(phantoms))]
+    estimator.shift_radius = None
+    return estimator.initial_model(estimator.disk.polar(np.stack(references)), truth.sigma, 1.5)
+
+
+def correlations(estimator, polar, phantoms):
+    """Highest correlation (references, phantoms) over all poses."""
+    grid = estimator.grid(estimator.initial_model(polar, 1, 1.5))
+    x, templates = (estimator.disk.polar(np.stack([p.image(32) for p in phantoms])), grid.templates(polar))
+    score = grid.scores(estimator.disk.expand(x), templates.reshape(-1, *grid.disk.shape))
+    best = np.maximum(score[0] + score[1] + abs(score[2] - score[3]), score[0] - score[1] + abs(score[2] + score[3]))
+    best = best.max(0).reshape(len(phantoms), len(polar), -1).max(2).T
+    norm = [np.sqrt(grid.disk.power(grid.disk.expand(p))) for p in (polar, x)]
+    return best / np.outer(*norm)
+
+
+# ---- averages
+
+def test_subset_averages_are_means_of_disjoint_groups(estimator, truth):
+    averages = subset_averages(estimator.bank, ROWS, 3, np.random.default_rng(1))
+    order = np.random.default_rng(1).permutation(COUNT)
+    for found, rows in zip(averages, order.reshape(3, -1)):
+        expected = estimator.disk.polar(truth.images[rows].mean(0)[None])[0]
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_aligned_members_look_like_their_average(truth, estimator):
+    """Clean particles, true poses: each becomes its phantom."""
+    clean = Estimator(Stack(truth.clean), Settings(mirror=True), estimator.workers)
+    clean.enter(0.45)
+    particles = Particles.unknown(COUNT)
+    for name in ("psi", "shift_x", "shift_y", "flip", "ref"):
+        getattr(particles, name)[:] = getattr(truth, name)
+    rows = np.arange(20)
+    for image, k in zip(clean.disk.images(aligned_members(clean.bank, particles, rows)), truth.ref[rows]):
+        expected = DISTINCT[k].image(32)
+        assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+# ---- splits and mergers
+
+@pytest.fixture(scope="module")
+def mixed(estimator, truth):
+    """Two classes: the first phantom, and an average of the second's and third's particles; settled."""
+    model = model_of(estimator, truth, DISTINCT[:2])
+    model, _, particles = estimator.run(model, ROWS, 6)
+    assert (particles.ref[truth.ref == 0] == 0).mean() > 0.9
+    return model, particles
+
+
+def planted_split(estimator, truth, mixed, k):
+    model, _ = mixed
+    particles = Particles.unknown(COUNT)
+    particles.ref[:] = truth.ref > 0                                # the mixed class has both of its phantoms
+    for name in ("psi", "shift_x", "shift_y", "flip"):
+        getattr(particles, name)[:] = getattr(truth, name)
+    return split_class(estimator, model, particles, ROWS, k, np.random.default_rng(2))
+
+
+def test_a_mixed_class_splits_into_its_two_phantoms(estimator, truth, mixed):
+    split = planted_split(estimator, truth, mixed, 1)
+    found = correlations(estimator, split.polar, DISTINCT[:3])
+    assert sorted(found.argmax(1)) == [1, 2]
+    assert found.max(1).min() > 0.9
+
+
+def test_a_pure_class_gains_little_by_a_split(estimator, truth, mixed):
+    mixture, pure = (planted_split(estimator, truth, mixed, k) for k in (1, 0))
+    assert mixture.gain > 500 and pure.gain < 0.3 * mixture.gain
+
+
+def test_a_class_of_few_members_is_not_split(estimator, truth, mixed):
+    particles = Particles.unknown(COUNT)
+    particles.ref[:19] = 0
+    assert split_class(estimator, mixed[0], particles, ROWS, 0, np.random.default_rng(1)) is None
+
+
+def test_merging_twins_costs_less_than_merging_strangers(estimator, truth):
+    poses = [(), (0.5, True, (1, 0)), ()]
+    model = model_of(estimator, truth, [DISTINCT[0], DISTINCT[0], DISTINCT[1]], poses)
+    model, _, particles = estimator.run(replace(model, fractions=np.array([0.5, 0.2, 0.3])), ROWS, 3)
+    rng = np.random.default_rng(1)
+    twins = merge_classes(estimator, model, particles, ROWS, 0, 1, rng)
+    strangers = merge_classes(estimator, model, particles, ROWS, 0, 2, rng)
+    assert twins.loss < 0.3 * strangers.loss
+    larger = int(model.fractions[1] > model.fractions[0])
+    assert (twins.kept, twins.freed) == (larger, 1 - larger)
+    assert correlations(estimator, twins.polar[None], DISTINCT[:1]).min() > 0.9
+
+
+def test_merging_empty_classes_is_quiet(estimator, truth):
+    model, particles = model_of(estimator, truth, DISTINCT[:3]), Particles.unknown(COUNT)
+    particles.ref[:] = 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        merger = merge_classes(estimator, model, particles, ROWS, 0, 1, np.random.default_rng(1))
+    assert merger.loss == 0 and np.isfinite(merger.polar).all()
+
+
+def test_similar_pairs_begin_with_the_same_phantom_in_another_pose(estimator, truth):
+    poses = [(), (), (1.0, True, (2, -1)), ()]
+    model = model_of(estimator, truth, [DISTINCT[0], DISTINCT[1], DISTINCT[0], DISTINCT[2]], poses)
+    pairs = similar_pairs(estimator, model)
+    assert pairs[0] == (0, 2)
+    assert sorted(pairs) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+
+
+def test_small_classes_are_cheap_to_merge(estimator, truth):
+    model = model_of(estimator, truth, DISTINCT[:3])
+    assert similar_pairs(estimator, replace(model, fractions=np.array([0.8, 0.198, 0.002])))[-1] == (0, 1)
+
+
+def test_moved_puts_the_split_into_the_freed_place(estimator, truth):
+    model = replace(model_of(estimator, truth, DISTINCT), fractions=np.array([0.1, 0.2, 0.3, 0.4]),
+                    mirror=np.array([0.1, 0.2, 0.3, 0.4]), scale=np.array([1.0, 1.1, 1.2, 1.3]))
+    before = model.polar.copy()
+    new = moved(model, Split(3, 1.0, np.stack([7 * before[3], 8 * before[3]])), Merger(1, 0, 1.0, 9 * before[1]))
+    factors = [np.abs(new.polar[k]).sum() / np.abs(before[like]).sum() for k, like in ((0, 3), (1, 1), (2, 2), (3, 3))]
+    np.testing.assert_allclose(factors, [8, 9, 1, 7], rtol=1e-5)
+    np.testing.assert_allclose(new.fractions, [0.2, 0.3, 0.3, 0.2])
+    np.testing.assert_allclose(new.mirror, [0.4, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(new.scale, [1.3, 1.1, 1.2, 1.3])
+    np.testing.assert_array_equal(model.polar, before)                # the old model is untouched

@@ -1,0 +1,139 @@
+"""Random starts and moves between classes, on particles whose classes are known."""
+import re
+
+import numpy as np
+import pytest
+
+from mlalign.programs.engine import starts
+from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.em import Particles
+from mlalign.programs.engine.estimator import Estimator, Settings
+from mlalign.programs.engine.starts import Improvement, random_start, sizes, start_maxres
+from mlalign.programs.scoring import adjusted_rand_index
+from mlalign.tests.programs.engine.blobs import DISTINCT, Stack, planted
+
+COUNT, ROWS, MAXRES, OFFSET = 160, np.arange(160), 0.25, 0.8
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return planted(DISTINCT, COUNT, 0.3, seed=5, offset=0.7)
+
+
+@pytest.fixture
+def estimator(truth):
+    workers = Workers(1)
+    yield Estimator(Stack(truth.images), Settings(mirror=True), workers)
+    workers.close()
+
+
+def judged(estimator, model, truth):
+    """Agreement with the planted classes, and the likelihood."""
+    particles = Particles.unknown(COUNT)
+    estimator.shift_radius = None
+    likelihood = estimator.expect(model, particles, ROWS).log_likelihood
+    return adjusted_rand_index({"ref": truth.ref}, {"ref": particles.ref}), likelihood
+
+
+def start(estimator, truth, seed, restarts=1, log=None, **more):
+    rng = np.random.default_rng(seed)
+    lines = [] if log is None else log
+    return random_start(estimator, 4, truth.sigma, OFFSET, restarts, rng, lines.append, MAXRES, **more)
+
+
+def test_start_maxres():
+    assert start_maxres(64) == pytest.approx(8 / 64)
+    assert start_maxres(12) == 0.5
+
+
+def test_sizes(estimator):
+    estimator.enter(MAXRES)
+    model = estimator.initial_model(np.zeros((3, *estimator.disk.kx.shape)), 1, 1, [0.2, 0.5, 0.3])
+    assert sizes(model, 100) == "50 30 20"
+
+
+def test_moves_lead_out_of_a_trap(estimator, truth):
+    """Two classes for one phantom and none for another: EM stays there, a split and a merger together do not."""
+    estimator.enter(MAXRES, quick=True)
+    references = [phantom.image(32) for phantom in DISTINCT[:3]] + [DISTINCT[0].image(32, 2.0)]
+    model = estimator.initial_model(estimator.disk.polar(np.stack(references)), truth.sigma, OFFSET)
+    stuck = estimator.run(model, ROWS, 12)
+    trapped, before = judged(estimator, stuck[0], truth)
+    lines = []
+    model, likelihood, particles = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(stuck)
+    free, after = judged(estimator, model, truth)
+    assert trapped < 0.85 and free > 0.95
+    assert after > before + 500 and likelihood > stuck[1] + 500
+    assert adjusted_rand_index({"ref": truth.ref}, {"ref": particles.ref}) > 0.95
+    assert any("kept" in line for line in lines)
+
+
+def test_a_good_classification_is_left_alone(estimator, truth):
+    estimator.enter(MAXRES, quick=True)
+    references = np.stack([phantom.image(32) for phantom in DISTINCT])
+    state = estimator.run(estimator.initial_model(estimator.disk.polar(references), truth.sigma, OFFSET), ROWS, 8)
+    lines = []
+    model, likelihood, _ = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(state)
+    assert likelihood >= state[1]
+    assert judged(estimator, model, truth)[0] > 0.95
+    assert 0 < len(lines) <= starts.PATIENCE + 2
+
+
+def test_starts_with_moves_recover_what_single_starts_miss(estimator, truth):
+    seeds = 3, 5
+    single = [judged(estimator, start(estimator, truth, seed, split=False), truth)[0] for seed in seeds]
+    moved = [judged(estimator, start(estimator, truth, seed), truth)[0] for seed in seeds]
+    assert min(single) < 0.8
+    assert min(moved) > 0.95
+
+
+def test_the_most_likely_start_is_kept(estimator, truth):
+    lines = []
+    model = start(estimator, truth, 5, restarts=3, log=lines, split=False)
+    likelihoods = [float(re.search(r"log-likelihood (-?[\d.]+)", line)[1]) for line in lines]
+    assert len(likelihoods) == 3 and max(likelihoods) > min(likelihoods) + 100
+    # one more M-step was taken after that likelihood
+    assert max(likelihoods) - 1 < judged(estimator, model, truth)[1] < max(likelihoods) + 50
+
+
+def test_the_same_seed_gives_the_same_start(estimator, truth, monkeypatch):
+    monkeypatch.setattr(starts, "START_ITERATIONS", 2)
+    one, same, other = (start(estimator, truth, seed, split=False).polar for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1
+
+
+def test_large_sets_are_sampled(estimator, truth, monkeypatch):
+    monkeypatch.setattr(starts, "FEWEST_IMAGES", 40)
+    monkeypatch.setattr(starts, "IMAGES_PER_CLASS", 12)
+    monkeypatch.setattr(starts, "START_ITERATIONS", 2)
+    lines = []
+    start(estimator, truth, 1, log=lines, split=False)
+    found = lines[0].split("class sizes ")[1].split()
+    assert sum(map(float, found)) == pytest.approx(48, abs=2)
+
+
+@pytest.mark.parametrize("maxres, last", [(0.5, 0.5), (0.3, 0.3), (0.2, 0.2)])
+def test_a_start_grows_to_the_last_stage(truth, maxres, last):
+    workers = Workers(1)
+    made = Estimator(Stack(truth.images[:60]), Settings(mirror=False, psi_step=15), workers)
+    entered, enter = [], made.enter
+    made.enter = lambda resolution, quick=False: (entered.append(resolution), enter(resolution, quick))
+    model = random_start(made, 2, truth.sigma, OFFSET, 1, np.random.default_rng(1), lambda line: None, maxres)
+    workers.close()
+    stages = [min(maxres, pixels / 32) for pixels in starts.STAGES]
+    assert entered == sorted(set(stages))
+    assert model.disk is made.disk and made.maxres == last
+
+
+def test_one_class_needs_no_moves(estimator, truth):
+    lines = []
+    random_start(estimator, 1, truth.sigma, OFFSET, 2, np.random.default_rng(1), lines.append, MAXRES)
+    assert len(lines) == 2
+
+
+def test_given_fractions_are_where_starts_begin(estimator, truth, monkeypatch):
+    begun = []
+    monkeypatch.setattr(estimator, "run", lambda model, *_: begun.append(model) or (model, 0.0, None))
+    start(estimator, truth, 1, split=False, fractions=[4, 3, 2, 1])
+    np.testing.assert_allclose(begun[0].fractions, [0.4, 0.3, 0.2, 0.1])
