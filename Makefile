@@ -2,12 +2,13 @@
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: help demo test clean
+.PHONY: help demo test benchmarks clean
 
 help:
-	@echo "make demo    install into .venv, classify a simulated data set in a Scipion project, show the result"
-	@echo "make test    install into .venv, run the tests (TESTS=tests/programs for some of them)"
-	@echo "make clean   remove .venv and what was built"
+	@echo "make demo        install into .venv, classify a simulated data set in a Scipion project, show the result"
+	@echo "make test        install into .venv, run the tests (TESTS=tests/programs for some of them)"
+	@echo "make benchmarks  list the measurements that can be repeated"
+	@echo "make clean       remove .venv and what was built"
 
 demo: $(READY)
 	@.venv/bin/mlalign demo
@@ -23,6 +24,10 @@ $(READY): setup.py pyproject.toml .ci/system.py
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable ".[test]"
 	@touch $@
+
+benchmarks:
+	@echo "Each prints a table; --help explains it, --quick tries it at a tiny size:"
+	@sed -n 's|^    python benchmarks/|    .venv/bin/python benchmarks/|p' benchmarks/*.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
