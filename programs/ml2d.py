@@ -210,6 +210,8 @@ class Classification:
         victims = [int(k) for k in poor if int(k) not in self.unrevived]
         if not victims or self.references == 1 or self.settings.fixed.fractions:
             return False
+        self.log(f"class {', '.join(str(k + 1) for k in victims)} with fewer than {smallest:.3g} particles: "
+                 "looking for a class to split instead")
         rng = np.random.default_rng([self.seed, self.iteration])
         before = statistics.log_likelihood
         state = Improvement(estimator, self.rows, rng, self.log).run((self.model, before, self.particles), len(victims))
