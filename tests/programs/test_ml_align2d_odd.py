@@ -138,7 +138,8 @@ def test_integer_and_half_stacks(kind, planted, tmp_path, run):
     with mrcfile.new(tmp_path / "in.mrcs") as out:
         out.set_data(np.clip(np.rint(20 * pixels(planted.stack)), -127, 127).astype(kind))
     write_stack(tmp_path / "refs.mrcs", 20 * pixels(planted.references))
-    outcome = run(str(tmp_path / "in.mrcs"), f"--ref {tmp_path / 'refs.mrcs'} --mirror --noise 20 --iter 2 --maxres 0.3")
+    outcome = run(str(tmp_path / "in.mrcs"), f"--ref {tmp_path / 'refs.mrcs'} --mirror --noise 20 --iter 2",
+                  "--maxres 0.3")
     assert np.mean(outcome.images["ref"] == planted.truth["ref"]) > 0.95
     assert outcome.info()["sigmaNoise"] == pytest.approx(20, rel=0.05)
 

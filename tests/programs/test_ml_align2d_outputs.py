@@ -170,6 +170,14 @@ def test_resolution_is_where_the_curve_crosses(found):
         assert frequency[first - 1] <= cut + 1e-9 and cut <= frequency[first] + 1e-9
 
 
+def test_without_a_pixel_size_there_is_no_resolution(planted, classified, tmp_path):
+    write_stack(tmp_path / "bare.mrcs", pixels(planted.stack))
+    outcome = classified("--mirror --maxres 0.3 --iter 1", images=str(tmp_path / "bare.mrcs"))
+    assert outcome.pixel_size() is None and outcome.info()["samplingRate"] == -1
+    assert set(outcome.classes()["resolution"]) == {-1}
+    assert "to 3.33 px" in outcome.log and "Å" not in outcome.log
+
+
 # ---- poses
 
 def test_poses_and_classes_are_the_planted_ones(planted, found):

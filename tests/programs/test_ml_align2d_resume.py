@@ -109,7 +109,7 @@ def test_killed_with_these_options_it_comes_to_the_same_end(options, planted, cl
 
 
 def test_killed_twice_from_generated_references(planted, classified, tmp_path):
-    options = "--nref 3 --mirror --fast --iter 4 --eps 1e-9"
+    options = "--nref 3 --mirror --fast --min_class 0 --iter 4 --eps 1e-9"
     command = arguments(planted, tmp_path / "ml2d_", options, references="")
     kill_9(1, command)
     assert Outcome(tmp_path / "ml2d_").iterations() == []
@@ -299,8 +299,8 @@ def test_damaged_checkpoint(planted, classified, finished):
 @pytest.mark.parametrize("threads, awaited", [(1, "ml2d_extra/iter002/iter_images.xmd"), (2, "ml2d_run.log")])
 def test_stopped(number, status, threads, awaited, planted, tmp_path):
     """In the middle of iterations, and early, while references are generated."""
-    command = arguments(planted, tmp_path / "ml2d_", f"--nref 3 --mirror --fast --eps 0 --iter 100000 --thr {threads}",
-                        references="")
+    command = arguments(planted, tmp_path / "ml2d_", "--nref 3 --mirror --fast --min_class 0 --eps 0 --iter 100000 "
+                        f"--thr {threads}", references="")
     program = subprocess.Popen([sys.executable, "-m", "mlalign.programs.ml_align2d", *command], text=True,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
