@@ -14,8 +14,8 @@ from .model import Fixed, Model
 MEMBERS = 400             # particles of a class looked at to judge a split or a merger
 FEWEST_MEMBERS = 20       # that can be split
 LOCAL_ITERATIONS = 6      # of EM on the members of a class
-SPLITS = 12               # classes, the largest, looked at to be split
-MERGERS = 6               # pairs of similar classes looked at
+SPLITS = 4                # most heterogeneous classes looked at to be split
+MERGERS = 3               # pairs of similar classes looked at
 ALONE = Fixed(noise=True, offset=True, fractions=False)     # what stays as it is in EM on a few classes
 
 
@@ -61,26 +61,40 @@ class Merger:
     polar: np.ndarray
 
 
-def split_class(estimator, model, particles, rows, k, rng):
-    """Two classes that describe the members of class k, by EM on them alone: a :class:`Split`, or None if too few.
+def heterogeneity(estimator, model, particles, rows, k, rng):
+    """How much the aligned members of class k vary beyond noise, and two groups among them.
 
-    Tried from the two groups of a k-means among the aligned members, and from random halves.
+    Returns (gain, labels, polar samples of the members looked at, their rows), or None for too few members.  The gain
+    is the variance along the first principal component above what noise alone gives (the Marchenko-Pastur edge), in
+    units of the noise variance, times the number of members.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
     members = rows[particles.ref[rows] == k]
     if len(members) < FEWEST_MEMBERS:
         return None
-    chosen = _sample(members, rng)
-    alone = estimator.run(_classes(model, [k]), chosen, 2, fixed=ALONE)[1]
+    chosen, disk = _sample(members, rng), estimator.disk
     polar = aligned_members(estimator.bank, particles, chosen)
-    halves = np.arange(len(chosen)) % 2
-    best = None
-    for label in (_two_groups(estimator.disk, polar, rng), rng.permutation(halves)):
-        parts = np.stack([polar[label == part].mean(0) for part in (0, 1)])
-        pair = _classes(model, [k, k], parts)
-        pair, likelihood, _ = estimator.run(pair, chosen, LOCAL_ITERATIONS, fixed=ALONE)
-        if best is None or likelihood > best[1]:
-            best = pair, likelihood
-    return Split(k, (best[1] - alone) * len(members) / len(chosen), best[0].polar)
+    features = (disk.expand(polar) * np.sqrt(disk.metric)).reshape(len(polar), -1)
+    state = int(rng.integers(2**31))
+    pca = PCA(4, svd_solver="randomized", random_state=state)
+    components = pca.fit_transform(features)
+    edge = model.sigma**2 * (1 + np.sqrt(disk.dimension / len(chosen))) ** 2
+    gain = len(members) * (pca.explained_variance_[0] - edge) / model.sigma**2
+    return gain, KMeans(2, n_init=4, random_state=state).fit_predict(components), polar, chosen
+
+
+def split_class(estimator, model, particles, rows, k, rng):
+    """Two classes that describe the members of class k, by EM on them alone: a :class:`Split`, or None if too few."""
+    found = heterogeneity(estimator, model, particles, rows, k, rng)
+    if found is None:
+        return None
+    _, label, polar, chosen = found
+    alone = estimator.run(_classes(model, [k]), chosen, 2, fixed=ALONE)[1]
+    parts = np.stack([polar[label == part].mean(0) for part in (0, 1)])
+    pair, likelihood, _ = estimator.run(_classes(model, [k, k], parts), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    members = np.count_nonzero(particles.ref[rows] == k)
+    return Split(k, (likelihood - alone) * members / len(chosen), pair.polar)
 
 
 def merge_classes(estimator, model, particles, rows, first, second, rng):
@@ -131,13 +145,3 @@ def _classes(model, chosen, polar=None):
 
 def _sample(members, rng):
     return members if len(members) <= MEMBERS else np.sort(rng.choice(members, MEMBERS, replace=False))
-
-
-def _two_groups(disk, polar, rng):
-    """Labels 0 and 1 of aligned images (polar samples) by k-means on their first principal components."""
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
-    features = (disk.expand(polar) * np.sqrt(disk.metric)).reshape(len(polar), -1)
-    state = int(rng.integers(2**31))
-    components = PCA(4, svd_solver="randomized", random_state=state).fit_transform(features)
-    return KMeans(2, n_init=4, random_state=state).fit_predict(components)

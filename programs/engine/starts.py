@@ -1,7 +1,16 @@
 """Finding a good start: short random starts at low resolution, then splits where the likelihood wants them."""
 import numpy as np
 
-from .references import MERGERS, SPLITS, merge_classes, moved, similar_pairs, split_class, subset_averages
+from .references import (
+    MERGERS,
+    SPLITS,
+    heterogeneity,
+    merge_classes,
+    moved,
+    similar_pairs,
+    split_class,
+    subset_averages,
+)
 
 STAGES = (8, 11, 16)          # Fourier pixels (box times highest frequency) that a start goes through
 START_ITERATIONS = 16
@@ -9,10 +18,10 @@ STAGE_ITERATIONS = 8          # at each later stage, before classes are split
 SETTLED = 5e-4                # nats per image and iteration below which a short run has settled
 IMAGES_PER_CLASS = 250        # looked at by random starts
 FEWEST_IMAGES = 2000
-MOVE_ITERATIONS = 6           # of EM before a move is judged by its likelihood
-PATIENCE = 3                  # moves that may fail in a row
-WORTHWHILE = 0.01             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
-UNCHANGED = 0.1               # share of a class's members that may change before it is judged anew
+MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
+PATIENCE = 2                  # moves that may fail in a row
+WORTHWHILE = 0.02             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
+UNCHANGED = 0.2               # share of a class's members that may change before it is judged anew
 
 
 def start_maxres(size):
@@ -41,12 +50,12 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
             best = state
     if not split or count == 1:
         return best[0]
-    model = Improvement(estimator, rows, rng, log).run(best)[0]
+    model = Improvement(estimator, rows, rng, log).run(best, count)[0]
     for radius in STAGES[1:]:
         if estimator.maxres < min(maxres, radius / size):
             estimator.enter(min(maxres, radius / size), quick=True)
             state = estimator.run(model.on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-            model = Improvement(estimator, rows, rng, log).run(state)[0]
+            model = Improvement(estimator, rows, rng, log).run(state, max(3, count // 3))[0]
     return model
 
 
@@ -60,10 +69,10 @@ class Improvement:
         self.estimator, self.rows, self.rng, self.log = estimator, rows, rng, log
         self._splits, self._members = {}, {}
 
-    def run(self, state, most=None):
+    def run(self, state, most):
         """Improve (model, log-likelihood, particles) by up to ``most`` moves; returns the same three."""
         failures = 0
-        for _ in range(most or 2 * state[0].references):
+        for _ in range(most):
             moves = self._moves(*state)
             if failures >= min(len(moves), PATIENCE):
                 break
@@ -80,8 +89,10 @@ class Improvement:
 
     def _moves(self, model, likelihood, particles):
         """Pairs of a split and a merger of other classes, the most promising first."""
-        largest = np.argsort(-model.fractions, kind="stable")[:SPLITS]
-        splits = [split for k in largest if (split := self._split(model, particles, int(k)))]
+        varied = {k: found[0] for k in range(model.references)
+                  if (found := heterogeneity(self.estimator, model, particles, self.rows, k, self.rng))}
+        chosen = sorted(varied, key=lambda k: -varied[k])[:SPLITS]
+        splits = [self._split(model, particles, k) for k in chosen]
         pairs = similar_pairs(self.estimator, model)[:MERGERS]
         mergers = [self._merger(model, particles, *pair) for pair in pairs]
         moves = [(s, m) for s in splits for m in mergers if s.parent not in (m.kept, m.freed)]
