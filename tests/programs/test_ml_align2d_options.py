@@ -381,6 +381,15 @@ def test_min_class_revives_a_dead_class(planted, classified, one_far):
     assert score(planted.truth, found.images.columns)["ari"] > 0.9
 
 
+@pytest.mark.xfail(strict=True, reason="with two classes none is left to merge")
+def test_min_class_revives_one_of_two(tmp_path, classified):
+    planted = Planted(tmp_path, "--views 2 -n 100 --box 32 --mirror --snr 0.2")
+    both = pixels(planted.references).mean(0)
+    write_stack(tmp_path / "one_far.mrcs", np.stack([both, 30 * np.random.default_rng(2).standard_normal(both.shape)]))
+    found = classified("--mirror --maxres 0.3", planted.star, str(tmp_path / "one_far.mrcs"))
+    assert score(planted.truth, found.images.columns)["ari"] > 0.9
+
+
 def test_min_class_0_never_revives(classified, one_far):
     found = classified("--mirror --maxres 0.3 --min_class 0", references=one_far)
     assert found.classes()["classCount"][2] == 0 and "fewer than" not in found.log
