@@ -88,14 +88,14 @@ class Improvement:
         return state
 
     def _moves(self, model, likelihood, particles):
-        """Pairs of a split and a merger of other classes, the most promising first."""
+        """Pairs of a split and a merger, the most promising first; the merged class itself may be split anew."""
         varied = {k: found[0] for k in range(model.references)
                   if (found := heterogeneity(self.estimator, model, particles, self.rows, k, self.rng))}
         chosen = sorted(varied, key=lambda k: -varied[k])[:SPLITS]
         splits = [self._split(model, particles, k) for k in chosen]
         pairs = similar_pairs(self.estimator, model)[:MERGERS]
         mergers = [self._merger(model, particles, *pair) for pair in pairs]
-        moves = [(s, m) for s in splits for m in mergers if s.parent not in (m.kept, m.freed)]
+        moves = [(s, m) for s in splits for m in mergers if s.parent != m.freed]
         return sorted(moves, key=lambda move: move[1].loss - move[0].gain)
 
     def _split(self, model, particles, k):

@@ -381,7 +381,6 @@ def test_min_class_revives_a_dead_class(planted, classified, one_far):
     assert score(planted.truth, found.images.columns)["ari"] > 0.9
 
 
-@pytest.mark.xfail(strict=True, reason="with two classes none is left to merge")
 def test_min_class_revives_one_of_two(tmp_path, classified):
     planted = Planted(tmp_path, "--views 2 -n 100 --box 32 --mirror --snr 0.2")
     both = pixels(planted.references).mean(0)
