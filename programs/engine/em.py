@@ -149,7 +149,7 @@ def expectation(model, bank, rows, particles, settings, workers, grid, coarse=No
                 if progress:
                     progress(len(x))
         if len(mine):
-            total.half_sums[half] = workers.map(lambda s: grid.disk.unshifted(s, grid.phase), sums)
+            total.half_sums[half] = grid.unshifted(sums, workers.map)
     return total
 
 

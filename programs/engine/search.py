@@ -20,6 +20,7 @@ import numpy as np
 from . import kernels
 from .disk import Disk
 
+SHIFTS = 32           # shifts of a reference made, or taken back, together
 TILE = 512            # templates scored together: enough for the matrix products, small enough for the caches
 
 
@@ -78,11 +79,28 @@ class Grid:
         """All shifted references (K, S, 2, bins, width), metric included, of their polar samples (K, rings, phi)."""
         out = np.empty((len(polar), len(self.shifts), *self.disk.shape), np.float32)
 
-        def build(k):
-            np.multiply(self.disk.shifted(polar[k], self.phase), self.disk.metric, out=out[k])
+        def build(piece):
+            k, part = piece
+            np.multiply(self.disk.shifted(polar[k], self.phase[part]), self.disk.metric, out=out[k, part])
 
-        list(pool(build, range(len(polar))))
+        list(pool(build, self._pieces(len(polar))))
         return out
+
+    def unshifted(self, sums, pool=map):
+        """Adjoint of the shifts: polar samples complex128 (K, rings, phi) of sums (K, S, 2, bins, width)."""
+        def turn_back(piece):
+            k, part = piece
+            return k, self.disk.unshifted(sums[k, part], self.phase[part])
+
+        out = np.zeros((len(sums), *self.disk.kx.shape), complex)
+        for k, polar in pool(turn_back, self._pieces(len(sums))):
+            out[k] += polar
+        return out
+
+    def _pieces(self, references):
+        """(reference, slice of shifts) in pieces small enough for the caches."""
+        starts = range(0, len(self.shifts), SHIFTS)
+        return [(k, slice(start, start + SHIFTS)) for k in range(references) for start in starts]
 
     def scores(self, x, templates):
         """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width)."""

@@ -255,20 +255,48 @@ def test_the_size_of_blocks_changes_rounding_only(one_step, workers, monkeypatch
 
 # ---- images of other kinds
 
-def test_grey_scales_and_backgrounds_are_recovered(grid, workers):
+@pytest.fixture(scope="module")
+def uneven(grid, workers):
+    """Particles of different scales and backgrounds, and EM on them."""
     truth = planted(PHANTOMS, COUNT, 0.5, seed=2, contrast=0.3, background=0.7)
     bank = ImageBank(Stack(truth.images), grid.disk, workers)
     start = model_of(grid.disk, blurred(grid.disk), truth.sigma)
-    found = climb(start, bank, workers, grid, Pass(mirror=True, norm=True)).particles
+    return truth, climb(start, bank, workers, grid, Pass(mirror=True, norm=True))
+
+
+def test_grey_scales_and_backgrounds_are_recovered(uneven):
+    truth, result = uneven
+    found = result.particles
     # scales are known up to a factor that the references take up; noise of sigma blurs them by sigma / |A|
     ratio = found.scale / truth.scale
     expected_error = truth.sigma / np.sqrt((truth.clean**2).sum((1, 2)).mean())
-    assert np.std(np.log(ratio)) < 2 * expected_error
-    assert np.corrcoef(found.scale, truth.scale)[0, 1] > 0.95
+    for k in range(2):
+        members = truth.ref == k
+        assert np.std(np.log(ratio[members])) < 1.5 * expected_error
+        assert np.corrcoef(found.scale[members], truth.scale[members])[0, 1] > 0.95
     # a constant in the references may pass for background
     assert np.abs(np.median(found.background - truth.background)) < 0.1 * truth.sigma
     assert np.std(found.background - truth.background) < 0.1 * truth.sigma
     assert (found.ref == truth.ref).mean() > 0.95
+
+
+@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
+def test_scales_and_references_together_have_the_planted_height(uneven):
+    truth, result = uneven
+    scale = result.particles.scale
+    for k, (image, phantom) in enumerate(zip(result.model.images(), PHANTOMS)):
+        members = truth.ref == k
+        assert result.model.scale[k] == pytest.approx(scale[members].mean(), rel=0.02)
+        reference = phantom.image(N)
+        height = (image * reference).sum() / (reference**2).sum()
+        signal = height * scale[members] / result.model.scale[k]
+        assert signal.mean() == pytest.approx(truth.scale[members].mean(), rel=0.07)
+
+
+@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
+def test_the_likelihood_never_falls_while_normalising(uneven):
+    """Apart from the first iterations: scales, backgrounds and references are updated at once, not in turn."""
+    assert np.diff(uneven[1].history)[2:].min() > -ROUNDING
 
 
 def test_without_norm_nothing_is_rescaled(converged):

@@ -130,6 +130,14 @@ def test_run_is_em(estimator, truth):
     assert particles.log_likelihood.sum() == pytest.approx(likelihood)
 
 
+def test_run_leaves_the_shifts_searched_as_they_were(estimator, truth):
+    made = estimator()
+    made.enter(0.25)
+    made.shift_radius = 9
+    made.run(model_of(made, truth), ROWS, 2)
+    assert made.shift_radius == 9
+
+
 def test_run_ends_when_the_likelihood_has_settled(estimator, truth):
     made = estimator()
     made.enter(0.25)
@@ -163,6 +171,20 @@ def test_shifts_are_narrowed_to_where_the_particles_are(estimator, truth):
     final = made.expect(replace(model), particles, ROWS)
     assert final.beyond[length > made.shift_radius].sum() == 0
     assert final.beyond.sum() == pytest.approx(COUNT, rel=1e-4)
+
+
+@pytest.mark.parametrize("far, radius", [(9, 9), (11, 10), (3, 4)])
+def test_shifts_stay_as_wide_as_the_farthest_particle(estimator, truth, far, radius):
+    """Between four standard deviations of the new offset and the radius of before."""
+    made = estimator()
+    made.enter(0.25)
+    model = model_of(made, truth)
+    statistics = made.expect(model, Particles.unknown(COUNT), ROWS)
+    made.shift_radius = 10
+    beyond = np.zeros_like(statistics.beyond)
+    beyond[[0, far]] = COUNT - 1, 1
+    made.maximise(model, replace(statistics, beyond=beyond, squared_shift=2.0 * 0.9**2 * COUNT))
+    assert made.shift_radius == radius
 
 
 @pytest.mark.parametrize("step", [2, 4])

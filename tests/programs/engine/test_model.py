@@ -124,13 +124,15 @@ def test_a_class_without_weight_keeps_its_reference(scene):
     assert np.isfinite(new.mirror).all() and np.isfinite(new.sigma) and np.isfinite(new.scale).all()
 
 
-def test_mean_grey_scale_moves_into_the_reference(scene):
-    model = model_of(scene)
+@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
+def test_references_stand_for_members_of_mean_scale(scene):
+    """A class's scale is the mean of its members'; images are in units of it, so references do not change with it."""
+    model = replace(model_of(scene), scale=np.array([2.0, 0.5]))
     statistics = statistics_of(scene, posterior(scene, WITH_MIRROR, SIGMA))
-    plain = update(model, statistics, True, step=2)
-    doubled = update(model, replace(statistics, class_scale=2 * statistics.class_scale), True, step=2)
-    np.testing.assert_allclose(doubled.scale, 2 * plain.scale)
-    np.testing.assert_allclose(doubled.polar, 2 * plain.polar, rtol=1e-5)
+    new = update(model, replace(statistics, class_scale=np.array([3.0, 2.0]) * statistics.class_mass), True, step=2)
+    np.testing.assert_allclose(new.scale, [3, 2])
+    mean = statistics.half_sums.sum(0) / statistics.half_weights.sum(0)[:, None, None]
+    np.testing.assert_allclose(new.polar, mean, rtol=1e-5)
 
 
 def test_noise_free_data_leaves_a_little_noise(scene):

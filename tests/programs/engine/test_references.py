@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlalign.programs.engine import references
 from mlalign.programs.engine.backend import Workers
 from mlalign.programs.engine.em import Particles
 from mlalign.programs.engine.estimator import Estimator, Settings
@@ -12,6 +13,7 @@ from mlalign.programs.engine.references import (
     Merger,
     Split,
     aligned_members,
+    heterogeneity,
     merge_classes,
     moved,
     similar_pairs,
@@ -39,9 +41,9 @@ def estimator(truth):
 
 def model_of(estimator, truth, phantoms, poses=None):
     """A model whose references are these phantoms, moved by poses (psi, mirrored, shift)."""
-    references = [p.image(32, *pose) for p, pose in zip(phantoms, poses or [()] * len(phantoms))]
+    images = [p.image(32, *pose) for p, pose in zip(phantoms, poses or [()] * len(phantoms))]
     estimator.shift_radius = None
-    return estimator.initial_model(estimator.disk.polar(np.stack(references)), truth.sigma, 1.5)
+    return estimator.initial_model(estimator.disk.polar(np.stack(images)), truth.sigma, 1.5)
 
 
 def correlations(estimator, polar, phantoms):
@@ -89,31 +91,55 @@ def mixed(estimator, truth):
     return model, particles
 
 
-def planted_split(estimator, truth, mixed, k):
-    model, _ = mixed
+def planted_particles(truth):
+    """True poses; class 1 holds both the second and the third phantom's particles."""
     particles = Particles.unknown(COUNT)
-    particles.ref[:] = truth.ref > 0                                # the mixed class has both of its phantoms
+    particles.ref[:] = truth.ref > 0
     for name in ("psi", "shift_x", "shift_y", "flip"):
         getattr(particles, name)[:] = getattr(truth, name)
-    return split_class(estimator, model, particles, ROWS, k, np.random.default_rng(2))
+    return particles
+
+
+def planted_split(estimator, truth, mixed, k):
+    return split_class(estimator, mixed[0], planted_particles(truth), ROWS, k, np.random.default_rng(2))
+
+
+def test_heterogeneity_tells_the_groups_of_a_mixed_class(estimator, truth, mixed):
+    (mixture, label, polar, rows), (pure, *_) = (
+        heterogeneity(estimator, mixed[0], planted_particles(truth), ROWS, k, np.random.default_rng(2)) for k in (1, 0))
+    np.testing.assert_array_equal(rows, np.flatnonzero(truth.ref > 0))
+    assert len(polar) == len(rows)
+    agreement = (label == (truth.ref[rows] == 2)).mean()
+    assert max(agreement, 1 - agreement) > 0.95
+    assert mixture > 500 and pure < 0.1 * mixture
 
 
 def test_a_mixed_class_splits_into_its_two_phantoms(estimator, truth, mixed):
     split = planted_split(estimator, truth, mixed, 1)
     found = correlations(estimator, split.polar, DISTINCT[:3])
+    assert split.parent == 1
     assert sorted(found.argmax(1)) == [1, 2]
     assert found.max(1).min() > 0.9
 
 
 def test_a_pure_class_gains_little_by_a_split(estimator, truth, mixed):
     mixture, pure = (planted_split(estimator, truth, mixed, k) for k in (1, 0))
-    assert mixture.gain > 500 and pure.gain < 0.3 * mixture.gain
+    assert mixture.gain > 500 and pure.gain < 0.2 * mixture.gain
+
+
+def test_classes_are_judged_by_a_sample(estimator, truth, mixed, monkeypatch):
+    """Of large classes some members are looked at; gains are those of all."""
+    every = planted_split(estimator, truth, mixed, 1).gain
+    monkeypatch.setattr(references, "MEMBERS", 60)
+    assert len(heterogeneity(estimator, mixed[0], planted_particles(truth), ROWS, 1, np.random.default_rng(2))[3]) == 60
+    assert planted_split(estimator, truth, mixed, 1).gain == pytest.approx(every, rel=0.3)
 
 
 def test_a_class_of_few_members_is_not_split(estimator, truth, mixed):
     particles = Particles.unknown(COUNT)
     particles.ref[:19] = 0
-    assert split_class(estimator, mixed[0], particles, ROWS, 0, np.random.default_rng(1)) is None
+    for judge in (heterogeneity, split_class):
+        assert judge(estimator, mixed[0], particles, ROWS, 0, np.random.default_rng(1)) is None
 
 
 def test_merging_twins_costs_less_than_merging_strangers(estimator, truth):
@@ -162,3 +188,10 @@ def test_moved_puts_the_split_into_the_freed_place(estimator, truth):
     np.testing.assert_allclose(new.mirror, [0.4, 0.2, 0.3, 0.4])
     np.testing.assert_allclose(new.scale, [1.3, 1.1, 1.2, 1.3])
     np.testing.assert_array_equal(model.polar, before)                # the old model is untouched
+
+
+def test_the_merged_class_may_be_split_anew(estimator, truth):
+    model = replace(model_of(estimator, truth, DISTINCT[:2]), fractions=np.array([0.9, 0.1]))
+    new = moved(model, Split(0, 1.0, 5 * model.polar), Merger(0, 1, 1.0, model.polar[0]))
+    np.testing.assert_allclose(new.polar, 5 * model.polar)
+    np.testing.assert_allclose(new.fractions, [0.5, 0.5])

@@ -27,6 +27,14 @@ def estimator(truth):
     workers.close()
 
 
+@pytest.fixture
+def two_phantoms():
+    """An estimator of the particles of two phantoms, and their truth."""
+    workers, truth = Workers(1), planted(DISTINCT[:2], COUNT, 0.3, seed=6, offset=0.7)
+    yield Estimator(Stack(truth.images), Settings(mirror=True), workers), truth
+    workers.close()
+
+
 def judged(estimator, model, truth):
     """Agreement with the planted classes, and the likelihood."""
     particles = Particles.unknown(COUNT)
@@ -60,12 +68,27 @@ def test_moves_lead_out_of_a_trap(estimator, truth):
     stuck = estimator.run(model, ROWS, 12)
     trapped, before = judged(estimator, stuck[0], truth)
     lines = []
-    model, likelihood, particles = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(stuck)
+    model, likelihood, particles = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(stuck, 8)
     free, after = judged(estimator, model, truth)
     assert trapped < 0.85 and free > 0.95
     assert after > before + 500 and likelihood > stuck[1] + 500
     assert adjusted_rand_index({"ref": truth.ref}, {"ref": particles.ref}) > 0.95
     assert any("kept" in line for line in lines)
+    for line in lines:
+        parent, freed = re.search(r"split class (\d+), merge \d+ and (\d+)", line).groups()
+        assert parent != freed
+
+
+def test_moves_revive_one_of_two_classes(two_phantoms):
+    """Two phantoms in one class, the other class dead."""
+    estimator, truth = two_phantoms
+    estimator.enter(MAXRES, quick=True)
+    first = DISTINCT[0].image(32)
+    model = estimator.initial_model(estimator.disk.polar(np.stack([first, 0 * first])), truth.sigma, OFFSET, [1, 1e-9])
+    stuck = estimator.run(model, ROWS, 3)
+    assert stuck[0].fractions[1] < 0.01
+    model, _, particles = Improvement(estimator, ROWS, np.random.default_rng(1), lambda line: None).run(stuck, 4)
+    assert adjusted_rand_index({"ref": truth.ref}, {"ref": particles.ref}) > 0.95
 
 
 def test_a_good_classification_is_left_alone(estimator, truth):
@@ -73,10 +96,13 @@ def test_a_good_classification_is_left_alone(estimator, truth):
     references = np.stack([phantom.image(32) for phantom in DISTINCT])
     state = estimator.run(estimator.initial_model(estimator.disk.polar(references), truth.sigma, OFFSET), ROWS, 8)
     lines = []
-    model, likelihood, _ = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(state)
+    model, likelihood, _ = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append).run(state, 8)
     assert likelihood >= state[1]
     assert judged(estimator, model, truth)[0] > 0.95
     assert 0 < len(lines) <= starts.PATIENCE + 2
+    for line in lines:
+        parent, freed = re.search(r"split class (\d+), merge \d+ and (\d+)", line).groups()
+        assert parent != freed
 
 
 def test_starts_with_moves_recover_what_single_starts_miss(estimator, truth):
