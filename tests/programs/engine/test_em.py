@@ -16,7 +16,7 @@ from mlalign.programs.engine.references import subset_averages
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.geometry import pose_matrix
 from mlalign.programs.scoring import pose_errors
-from mlalign.tests.programs.engine.blobs import PHANTOMS, Stack, planted
+from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs, Stack, planted
 from mlalign.tests.programs.engine.brute import FRACTIONS, MIRROR, OFFSET, WITH_MIRROR, posterior, turned_back
 
 N, COUNT, ITERATIONS = 32, 200, 15
@@ -297,6 +297,40 @@ def test_scales_and_references_together_have_the_planted_height(uneven):
 def test_the_likelihood_never_falls_while_normalising(uneven):
     """Apart from the first iterations: scales, backgrounds and references are updated at once, not in turn."""
     assert np.diff(uneven[1].history)[2:].min() > -ROUNDING
+
+
+def test_scale_and_background_of_clean_images_are_exact(grid, workers):
+    """Also of references with a large mean, which looks like background; scales stay between 0.1 and 10."""
+    phantom = Blobs(1)
+    phantom.heights = np.abs(phantom.heights)
+    scale, background = np.array([1.0, 1.8, 0.6, -1.0, 30.0]), np.array([0.0, 0.3, -0.5, 0.1, 0.0])
+    poses = [(0, 0, 0, 0), (30, 1, -2, 0), (75, 0, 1, 1), (10, 0, 0, 0), (10, 0, 0, 0)]
+    clean = np.stack([phantom.particle(N, *pose) for pose in poses])
+    images = scale[:, None, None] * clean + background[:, None, None]
+    model, particles = model_of(grid.disk, phantom.image(N)[None], 0.1), Particles.unknown(5)
+    bank = ImageBank(Stack(images), grid.disk, workers)
+    for _ in range(6):
+        statistics = expectation(model, bank, np.arange(5), particles, Pass(mirror=True, norm=True), workers, grid)
+    np.testing.assert_allclose(particles.scale, np.clip(scale, 0.1, 10), rtol=0.01)
+    np.testing.assert_allclose(particles.background[:3], background[:3], atol=0.01)
+    assert statistics.class_scale == pytest.approx(particles.scale.sum())
+
+
+def test_fast_search_takes_off_backgrounds_too(grid, workers):
+    """To 0.01 nats; the backgrounds are known."""
+    truth = planted(PHANTOMS, 40, 0.3, seed=4, background=3.0)
+    source, coarse_grid = Stack(truth.images), Grid(Disk(N, 0.175, 36), shift_grid(6, 2), 2)
+    model = model_of(grid.disk, np.stack([phantom.image(N) for phantom in PHANTOMS]), truth.sigma)
+    banks = [ImageBank(source, disk, workers) for disk in (grid.disk, coarse_grid.disk)]
+    found = []
+    for coarse in (None, (banks[1], coarse_grid)):
+        particles = Particles.unknown(40)
+        particles.background[:] = truth.background
+        expectation(model, banks[0], np.arange(40), particles, Pass(mirror=True, norm=True), workers, grid, coarse)
+        found.append(particles)
+    exact, fast = found
+    np.testing.assert_allclose(fast.log_likelihood, exact.log_likelihood, atol=0.01)
+    np.testing.assert_allclose(fast.scale, exact.scale, rtol=1e-3)
 
 
 def test_without_norm_nothing_is_rescaled(converged):

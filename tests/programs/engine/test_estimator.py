@@ -89,6 +89,13 @@ def test_entering_the_same_resolution_again_computes_nothing(estimator):
     assert made.bank is bank and made.coarse_bank is coarse
 
 
+def test_harmonics_are_kept_when_they_fit(estimator):
+    for memory, kept in ((2**30, True), (2**10, False)):
+        made = estimator(memory=memory)
+        made.enter(0.2)
+        assert (made.bank.harmonics is not None) == kept
+
+
 @pytest.mark.parametrize("settings, sigma_offset, radius", [
     ({}, 1.4, 6), ({"reach": 3.0}, 1.4, 5), ({}, 0.1, 2), ({}, 0.0, 0), ({}, 99, 15), ({"max_shift": 3}, 5.0, 3)])
 def test_shifts_searched(estimator, truth, settings, sigma_offset, radius):
@@ -214,6 +221,16 @@ def test_fast_em_follows_exact_em(estimator, truth):
     assert other == pytest.approx(likelihood, abs=0.01 * COUNT)
     assert signal_change(exact, quick).max() < 1e-4
     assert (found.ref == particles.ref).mean() > 0.99
+
+
+def test_significance_reaches_the_fast_search(estimator, truth):
+    likelihoods = []
+    for significance in (1e-12, 0.9):
+        made = estimator(fast=True, significance=significance)
+        made.enter(0.4)
+        model = replace(model_of(made, truth), sigma=2 * truth.sigma)
+        likelihoods.append(made.expect(model, Particles.unknown(COUNT), ROWS).log_likelihood)
+    assert likelihoods[0] > likelihoods[1] + 0.1
 
 
 def test_centred_search_leaves_shifts_at_zero(estimator, truth):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mlalign.programs.engine import kernels
 from mlalign.programs.engine.noise import Noise, log_shift_prior, sigma_of_mean_square
 from mlalign.programs.engine.search import shift_grid
 
@@ -43,6 +44,15 @@ def test_robust_weight(data):
     found = Noise(SIGMA, D, 3.0).robust_weight(gain, power[:, None])
     np.testing.assert_allclose(found, (3 + D) / (3 + distance), rtol=1e-5)
     np.testing.assert_array_equal(Noise(SIGMA, D).robust_weight(gain, power[:, None]), np.ones_like(gain))
+
+
+def test_rounding_does_not_make_distances_negative(data):
+    """An image equal to its reference, whose gain float32 may round to more than |x|^2 / 2 sigma^2."""
+    noise, power = Noise(1e-3, D, 1e-6), np.array([3.0])
+    gain = np.array([[1.000001 * 1.5e6]], np.float32)
+    found = noise.log_posterior(gain, np.zeros((1, 1), np.float32), power)
+    assert np.isfinite(found).all()
+    assert kernels.tail(gain[0, 0], np.float32(noise.nu), noise.tau(power)[0]) == pytest.approx(found[0, 0], rel=1e-4)
 
 
 @pytest.mark.parametrize("step", [1, 2])

@@ -155,6 +155,16 @@ def test_merging_twins_costs_less_than_merging_strangers(estimator, truth):
     assert correlations(estimator, twins.polar[None], DISTINCT[:1]).min() > 0.9
 
 
+def test_mergers_are_judged_by_a_sample(estimator, truth, monkeypatch):
+    model, particles = model_of(estimator, truth, DISTINCT[:3]), planted_particles(truth)
+    particles.ref[:] = truth.ref
+    losses = []
+    for members in (400, 60):
+        monkeypatch.setattr(references, "MEMBERS", members)
+        losses.append(merge_classes(estimator, model, particles, ROWS, 0, 1, np.random.default_rng(1)).loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)
+
+
 def test_merging_empty_classes_is_quiet(estimator, truth):
     model, particles = model_of(estimator, truth, DISTINCT[:3]), Particles.unknown(COUNT)
     particles.ref[:] = 2
