@@ -4,6 +4,7 @@ Blocks are small (tens of images), so that all scores of a block stay in memory;
 dense table of weights or, as soon as posteriors are narrow, a short list of cells.
 """
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Expectation:
     _expected_cells = 64       # per image and tile: how much to set aside before extracting
 
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
-        self.grid, self.noise, self.coarse = grid, noise, coarse
+        self.grid, self.polar, self.noise, self.coarse = grid, polar, noise, coarse
         self.templates = grid.templates(polar, pool)
         self.references = len(polar)
         self.power = np.array([polar_power(grid.disk, p) for p in polar])
@@ -79,9 +80,7 @@ class Expectation:
         self.mirror = bool(np.isfinite(log_class[1]).any())
         if coarse is not None:
             self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
-            # between the points of the coarse grid a score falls by up to about a tenth of the reference's power
-            self.slack = 0.1 * coarse.power.max() * noise.kappa
-            self.cut = self.slack - np.log(significance)
+            self.cut = -np.log(significance)
 
     def block(self, x, power, scale=None):
         """Posterior of images x (B, 2, bins, width), squared norms (B,), grey scales (B, K): a :class:`Block`.
@@ -105,15 +104,28 @@ class Expectation:
             return self._from_cells(self._extract(scores, tops, top - CUT, power, scale, len(x)), x, power, scale)
         return self._dense(scores, top, power)
 
-    def significant(self, x, power, scale, cut):
-        """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
+    @cached_property
+    def _optimism(self):
+        """Nats (K,) that a cell's score may gain by moving half-way to the next shifts and angle of this grid."""
+        disk, half = self.grid.disk, self.grid.step / 2
+        turn = np.full(self.references, np.pi / disk.n_psi)
+        moved = disk.expand(self.polar * disk.phase([[half, half]]))
+        moved = disk.turned(moved, turn, np.zeros(self.references, bool))
+        overlap = np.einsum("kcmj,kcmj,mj->k", disk.expand(self.polar), moved, disk.metric, dtype=np.float64)
+        return ((self.power - overlap) * self.noise.kappa).astype(np.float32)
 
-        None when so many rows are significant that evaluating their cells one by one would not pay.
+    def significant(self, x, power, scale, cut):
+        """Cells around which something may be within ``cut`` nats of each image's best, and how near it may be.
+
+        Returns cells and optimistic log-posteriors; None when so many rows are significant that evaluating cells one
+        by one would not pay.
         """
         scores, tops, top = self._scores(x, power, scale)
+        extra = np.repeat(self._optimism, len(self.grid.shifts)).reshape(self.references, -1)
+        tops = [best + extra[tile].ravel() for tile, best in zip(self.grid.tiles(self.references), tops)]
         if _share_above(tops, top - cut) > BROAD_SHARE:
             return None
-        return self._extract(scores, tops, top - cut, power, scale, len(x))
+        return self._extract(scores, tops, top - cut, power, scale, len(x), self.prior + extra)
 
     def _scores(self, x, power, scale):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
@@ -140,8 +152,9 @@ class Expectation:
         prior = self.prior[:, tile].reshape(2, 1, -1)
         return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
 
-    def _extract(self, scores, tops, threshold, power, scale, count):
-        """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
+    def _extract(self, scores, tops, threshold, power, scale, count, prior=None):
+        """Cells above a threshold (B,) with their log-posteriors (in place of weights), under any prior (2, K, S)."""
+        prior = self.prior if prior is None else prior
         parts, logs, first = [], [], 0
         tau = self.noise.tau(power)
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
@@ -149,7 +162,7 @@ class Expectation:
             r = np.ones((count, tile.stop - tile.start), np.float32) if scale is None \
                 else np.ascontiguousarray(scale[:, tile], np.float32)
             half = np.repeat(self.power[tile] / 2, shifts).astype(np.float32)
-            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
+            arguments = (g, top, threshold.astype(np.float32), prior[:, tile].reshape(2, -1), half, r, shifts,
                          np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
             cells = _empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
@@ -208,7 +221,7 @@ class Expectation:
         cells, logp = coarse_cells
         top = np.full(count, -np.inf, np.float32)
         kernels.best_of_cells(cells.image, logp, top)
-        near = logp > top[cells.image] - NEAR - self.slack
+        near = logp > top[cells.image] - NEAR
         kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
                                 len(grid.shifts), grid.disk.n_psi, marks)
         templates = self.templates.reshape(-1, *grid.disk.shape)

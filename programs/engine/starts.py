@@ -19,6 +19,7 @@ SETTLED = 5e-4                # nats per image and iteration below which a short
 IMAGES_PER_CLASS = 250        # looked at by random starts
 FEWEST_IMAGES = 2000
 MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
+FIRST_TRIALS, LATER_TRIALS = 10, 4       # of moves, at the first stage and at the later ones
 PATIENCE = 2                  # moves that may fail in a row
 WORTHWHILE = 0.02             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
 UNCHANGED = 0.2               # share of a class's members that may change before it is judged anew
@@ -50,12 +51,12 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
             best = state
     if not split or count == 1:
         return best[0]
-    model = Improvement(estimator, rows, rng, log).run(best, count)[0]
+    model = Improvement(estimator, rows, rng, log).run(best, FIRST_TRIALS)[0]
     for radius in STAGES[1:]:
         if estimator.maxres < min(maxres, radius / size):
             estimator.enter(min(maxres, radius / size), quick=True)
             state = estimator.run(model.on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-            model = Improvement(estimator, rows, rng, log).run(state, max(3, count // 3))[0]
+            model = Improvement(estimator, rows, rng, log).run(state, LATER_TRIALS)[0]
     return model
 
 
@@ -69,31 +70,41 @@ class Improvement:
         self.estimator, self.rows, self.rng, self.log = estimator, rows, rng, log
         self._splits, self._members = {}, {}
 
-    def run(self, state, most):
-        """Improve (model, log-likelihood, particles) by up to ``most`` moves; returns the same three."""
-        failures = 0
-        for _ in range(most):
-            moves = self._moves(*state)
-            if failures >= min(len(moves), PATIENCE):
+    def run(self, state, trials):
+        """Improve (model, log-likelihood, particles) in up to ``trials`` trials; returns the same three.
+
+        With many classes several moves are tried together, fewer of them after a trial that gained little.
+        """
+        together, failures, moves = max(1, state[0].references // 8), 0, None
+        for _ in range(trials):
+            moves = self._moves(*state) if moves is None else moves
+            chosen = _disjoint(moves, together)
+            if not chosen or failures >= PATIENCE:
                 break
-            split, merger = moves[failures]
-            trial = self.estimator.run(moved(state[0], split, merger), self.rows, MOVE_ITERATIONS)
+            model = state[0]
+            for split, merger in chosen:
+                model = moved(model, split, merger)
+            trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS)
             gain = trial[1] - state[1]
-            worth = gain > WORTHWHILE * len(self.rows)
-            self.log(f"to {self.estimator.maxres:.3f}/px: split class {split.parent + 1}, merge {merger.kept + 1} and "
-                     f"{merger.freed + 1}: log-likelihood {gain:+.1f}, {'kept' if gain > 0 else 'dropped'}, "
-                     f"class sizes {sizes(trial[0], len(self.rows))}")
-            failures = 0 if worth else failures + 1
-            state = trial if gain > 0 else state
+            self.log(f"to {self.estimator.maxres:.3f}/px: {_in_words(chosen)}: log-likelihood {gain:+.1f}, "
+                     f"{'kept' if gain > 0 else 'dropped'}, class sizes {sizes(trial[0], len(self.rows))}")
+            if gain > WORTHWHILE * len(self.rows):
+                failures = 0
+            elif together > 1:
+                together //= 2
+            else:
+                failures += 1
+            state, moves = (trial, None) if gain > 0 else (state, moves[1:])
         return state
 
     def _moves(self, model, likelihood, particles):
         """Pairs of a split and a merger, the most promising first; the merged class itself may be split anew."""
-        varied = {k: found[0] for k in range(model.references)
+        count = model.references
+        varied = {k: found[0] for k in range(count)
                   if (found := heterogeneity(self.estimator, model, particles, self.rows, k, self.rng))}
-        chosen = sorted(varied, key=lambda k: -varied[k])[:SPLITS]
+        chosen = sorted(varied, key=lambda k: -varied[k])[: max(SPLITS, count // 4)]
         splits = [self._split(model, particles, k) for k in chosen]
-        pairs = similar_pairs(self.estimator, model)[:MERGERS]
+        pairs = similar_pairs(self.estimator, model)[: max(MERGERS, count // 4)]
         mergers = [self._merger(model, particles, *pair) for pair in pairs]
         moves = [(s, m) for s in splits for m in mergers if s.parent != m.freed]
         return sorted(moves, key=lambda move: move[1].loss - move[0].gain)
@@ -113,6 +124,22 @@ class Improvement:
         if before is None or np.count_nonzero(members != before) > UNCHANGED * max(np.count_nonzero(members), 1):
             self._members[key], self._splits[key] = members, judge()
         return self._splits[key]
+
+
+def _disjoint(moves, most):
+    """The first of the moves that have no class in common, up to ``most``."""
+    chosen, used = [], set()
+    for split, merger in moves:
+        classes = {split.parent, merger.kept, merger.freed}
+        if len(chosen) < most and not classes & used:
+            chosen.append((split, merger))
+            used |= classes
+    return chosen
+
+
+def _in_words(moves):
+    return "; ".join(f"split class {split.parent + 1}, merge {merger.kept + 1} and {merger.freed + 1}"
+                     for split, merger in moves)
 
 
 def sizes(model, count):
