@@ -4,7 +4,6 @@ Blocks are small (tens of images), so that all scores of a block stay in memory;
 dense table of weights or, as soon as posteriors are narrow, a short list of cells.
 """
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -32,6 +31,13 @@ class Cells:
     def select(self, keep):
         columns = self.image, self.row, self.angle, self.weight, self.gain
         return Cells(*(None if column is None else column[keep] for column in columns))
+
+
+    def joined(self, other):
+        """These cells and then the others, without weights."""
+        both = [np.concatenate(pair) for pair in zip((self.image, self.row, self.angle, self.gain),
+                                                     (other.image, other.row, other.angle, other.gain))]
+        return Cells(*both[:3], None, both[3])
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Expectation:
     _expected_cells = 64       # per image and tile: how much to set aside before extracting
 
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
-        self.grid, self.polar, self.noise, self.coarse = grid, polar, noise, coarse
+        self.grid, self.noise, self.coarse = grid, noise, coarse
         self.templates = grid.templates(polar, pool)
         self.references = len(polar)
         self.power = np.array([polar_power(grid.disk, p) for p in polar])
@@ -80,6 +86,7 @@ class Expectation:
         self.mirror = bool(np.isfinite(log_class[1]).any())
         if coarse is not None:
             self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
+            self.surroundings = grid.neighbours(grid)
             self.cut = -np.log(significance)
 
     def block(self, x, power, scale=None):
@@ -104,28 +111,15 @@ class Expectation:
             return self._from_cells(self._extract(scores, tops, top - CUT, power, scale, len(x)), x, power, scale)
         return self._dense(scores, top, power)
 
-    @cached_property
-    def _optimism(self):
-        """Nats (K,) that a cell's score may gain by moving half-way to the next shifts and angle of this grid."""
-        disk, half = self.grid.disk, self.grid.step / 2
-        turn = np.full(self.references, np.pi / disk.n_psi)
-        moved = disk.expand(self.polar * disk.phase([[half, half]]))
-        moved = disk.turned(moved, turn, np.zeros(self.references, bool))
-        overlap = np.einsum("kcmj,kcmj,mj->k", disk.expand(self.polar), moved, disk.metric, dtype=np.float64)
-        return ((self.power - overlap) * self.noise.kappa).astype(np.float32)
-
     def significant(self, x, power, scale, cut):
-        """Cells around which something may be within ``cut`` nats of each image's best, and how near it may be.
+        """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
 
-        Returns cells and optimistic log-posteriors; None when so many rows are significant that evaluating cells one
-        by one would not pay.
+        None when so many rows are significant that evaluating fine cells one by one would not pay.
         """
         scores, tops, top = self._scores(x, power, scale)
-        extra = np.repeat(self._optimism, len(self.grid.shifts)).reshape(self.references, -1)
-        tops = [best + extra[tile].ravel() for tile, best in zip(self.grid.tiles(self.references), tops)]
         if _share_above(tops, top - cut) > BROAD_SHARE:
             return None
-        return self._extract(scores, tops, top - cut, power, scale, len(x), self.prior + extra)
+        return self._extract(scores, tops, top - cut, power, scale, len(x))
 
     def _scores(self, x, power, scale):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
@@ -152,9 +146,8 @@ class Expectation:
         prior = self.prior[:, tile].reshape(2, 1, -1)
         return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
 
-    def _extract(self, scores, tops, threshold, power, scale, count, prior=None):
-        """Cells above a threshold (B,) with their log-posteriors (in place of weights), under any prior (2, K, S)."""
-        prior = self.prior if prior is None else prior
+    def _extract(self, scores, tops, threshold, power, scale, count):
+        """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
         parts, logs, first = [], [], 0
         tau = self.noise.tau(power)
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
@@ -162,7 +155,7 @@ class Expectation:
             r = np.ones((count, tile.stop - tile.start), np.float32) if scale is None \
                 else np.ascontiguousarray(scale[:, tile], np.float32)
             half = np.repeat(self.power[tile] / 2, shifts).astype(np.float32)
-            arguments = (g, top, threshold.astype(np.float32), prior[:, tile].reshape(2, -1), half, r, shifts,
+            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
                          np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
             cells = _empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
@@ -215,7 +208,7 @@ class Expectation:
     # ---- a list of cells -------------------------------------------------------------------------------------
 
     def _around(self, coarse_cells, x, power, scale):
-        """Evaluate the fine cells that significant coarse ones stand for."""
+        """Evaluate the fine cells that significant coarse ones stand for, and on from there to the peaks."""
         grid, count = self.grid, len(x)
         marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
         cells, logp = coarse_cells
@@ -224,20 +217,39 @@ class Expectation:
         near = logp > top[cells.image] - NEAR
         kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
                                 len(grid.shifts), grid.disk.n_psi, marks)
-        templates = self.templates.reshape(-1, *grid.disk.shape)
-        arguments = (x, grid.disk.sign, templates, grid.cell_cosine, grid.cell_sine, marks)
+        cells, logp = self._score_marked(marks, x, power, scale)
+        top[:] = -np.inf
+        kernels.best_of_cells(cells.image, logp, top)
+        while True:
+            # a coarse cell can be far from its peak: go uphill until the best cells have all their neighbours
+            near = logp > top[cells.image] - NEAR
+            fresh = np.zeros_like(marks)
+            if not kernels.mark_surroundings(cells.image, cells.row, cells.angle, near, self.surroundings,
+                                             grid.disk.n_psi, marks, fresh):
+                break
+            marks |= fresh
+            more, more_logp = self._score_marked(fresh, x, power, scale)
+            kernels.best_of_cells(more.image, more_logp, top)
+            cells, logp = cells.joined(more), np.concatenate([logp, more_logp])
+        keep = np.flatnonzero(logp > top[cells.image] - CUT)
+        keep = keep[np.lexsort((cells.image[keep], cells.row[keep]))]
+        return self._from_cells((cells.select(keep), logp[keep]), x, power, scale)
+
+    def _score_marked(self, marks, x, power, scale):
+        """Marked cells and their log-posteriors."""
+        grid, count = self.grid, len(x)
+        arguments = (x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
+                     grid.cell_sine, marks)
         image, row, angle, score, _ = _empty_cells(0)
         found = kernels.score_cells(*arguments, image, row, angle, score)
-        image, row, angle, score, _ = _empty_cells(found)
+        image, row, angle, score, gain = _empty_cells(found)
         kernels.score_cells(*arguments, image, row, angle, score)
-        logp, gain, top = np.empty(found, np.float32), np.empty(found, np.float32), np.empty(count, np.float32)
+        logp = np.empty(found, np.float32)
         r = np.ones((count, self.references), np.float32) if scale is None else scale.astype(np.float32)
         kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), (self.power / 2).astype(np.float32), r,
                              len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
-                             self.noise.tau(power), logp, gain, top)
-        keep = logp > top[image] - CUT
-        cells = Cells(image, row, angle, None, gain).select(keep)
-        return self._from_cells((cells, logp[keep]), x, power, scale)
+                             self.noise.tau(power), logp, gain)
+        return Cells(image, row, angle, None, gain), logp
 
     def _from_cells(self, cells_and_logs, x, power, scale):
         """Soft-max over listed cells, and everything the M-step needs of them."""

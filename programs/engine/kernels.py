@@ -177,22 +177,15 @@ def best_of_cells(image, logp, top):
 
 
 @_jit
-def weigh_scores(image, row, score, prior, half_power, scale, shifts, kappa, nu, tau, logp, gain, top):
-    """Fill log-posteriors and gains (cells,) of scores, and each image's best, top (B,).
-
-    prior: (2, T).  half_power: (K,).  scale: (B, K).
-    """
-    top[:] = -np.inf
+def weigh_scores(image, row, score, prior, half_power, scale, shifts, kappa, nu, tau, logp, gain):
+    """Fill log-posteriors and gains (cells,) of scores.  prior: (2, T).  half_power: (K,).  scale: (B, K)."""
     for c in range(len(image)):
         b, template = image[c], row[c] // 2
         k = template // shifts
         r = scale[b, k]
         e = (r * score[c] - r * r * half_power[k]) * kappa
-        p = prior[row[c] % 2, template] + tail(e, nu, tau[b])
         gain[c] = e
-        logp[c] = p
-        if p > top[b]:
-            top[b] = p
+        logp[c] = prior[row[c] % 2, template] + tail(e, nu, tau[b])
 
 
 @_jit
@@ -272,6 +265,32 @@ def mark_fine_cells(image, row, angle, near, children, neighbours, fine_shifts, 
             if near[c]:
                 before = (psi - 1) % n_psi
                 mark[before >> 6] |= np.uint64(1) << np.uint64(before & 63)
+
+
+@_jit
+def mark_surroundings(image, row, angle, near, neighbours, n_psi, marks, fresh):
+    """Mark in ``fresh`` the cells next to those that are ``near`` (cells,) and not yet in ``marks``; their number.
+
+    neighbours: (shifts, n) shift indices around each, -1 for none.  marks, fresh: as in mark_fine_cells.
+    """
+    shifts = len(neighbours)
+    found = 0
+    for c in range(len(image)):
+        if not near[c]:
+            continue
+        template, m = row[c] // 2, row[c] % 2
+        for i in range(neighbours.shape[1]):
+            shift = neighbours[template % shifts, i]
+            if shift < 0:
+                continue
+            target = template // shifts * shifts + shift
+            for step in range(-1, 2):
+                psi = (angle[c] + step) % n_psi
+                bit = np.uint64(1) << np.uint64(psi & 63)
+                if (marks[target, image[c], m, psi >> 6] | fresh[target, image[c], m, psi >> 6]) & bit == 0:
+                    fresh[target, image[c], m, psi >> 6] |= bit
+                    found += 1
+    return found
 
 
 @_jit
