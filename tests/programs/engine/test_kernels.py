@@ -198,6 +198,32 @@ def test_mark_fine_cells_marks_the_documented_cells_and_nothing_else(n_psi):
     np.testing.assert_array_equal(bits(marks, n_psi), expected)
 
 
+@pytest.mark.parametrize("n_psi", [12, 132])
+def test_mark_surroundings_marks_what_is_new_next_to_near_cells(n_psi):
+    rng = np.random.default_rng(9)
+    shifts, count = 6, 25
+    neighbours = rng.integers(-1, shifts, (shifts, 4))
+    image, row = rng.integers(0, B, count), rng.integers(0, 2 * REFERENCES * shifts, count)
+    angle, near = rng.integers(0, n_psi, count), rng.random(count) < 0.6
+    known = rng.random((REFERENCES * shifts, B, 2, n_psi)) < 0.3
+    marks = np.zeros((REFERENCES * shifts, B, 2, -(-n_psi // 64)), np.uint64)
+    for psi in range(n_psi):
+        marks[..., psi >> 6] |= known[..., psi].astype(np.uint64) << np.uint64(psi & 63)
+    before, fresh = marks.copy(), np.zeros_like(marks)
+    found = kernels.mark_surroundings(image.astype(np.int32), row.astype(np.int32), angle.astype(np.int16), near,
+                                      neighbours, n_psi, marks, fresh)
+    expected = np.zeros_like(known)
+    for b, r, p in zip(image[near], row[near], angle[near]):
+        reference, shift = divmod(r // 2, shifts)
+        for next_shift, step in itertools.product(neighbours[shift], (-1, 0, 1)):
+            if next_shift >= 0:
+                expected[reference * shifts + next_shift, b, r % 2, (p + step) % n_psi] = True
+    expected &= ~known
+    np.testing.assert_array_equal(bits(fresh, n_psi), expected)
+    assert found == expected.sum()
+    np.testing.assert_array_equal(marks, before)
+
+
 def test_score_cells_scores_the_marked_cells(scene):
     grid, n_psi = scene.grid, scene.grid.disk.n_psi
     count = len(scene.x)
