@@ -212,4 +212,5 @@ def _refine_normalisation(particles, rows, block, sums, ones_power, reference_dc
     new = np.where(solvable, (score * ones_power - sums * dc) / np.where(solvable, determinant, 1), 1.0)
     # an image without signal has no grey scale of its own; keep it within reason
     particles.scale[rows] = np.clip(new, 0.1, 10)
-    particles.background[rows] = (sums - particles.scale[rows] * dc) / ones_power
+    # half of the way: the references' mean answers to the other half, or the two would swing for ever
+    particles.background[rows] = (b + (sums - particles.scale[rows] * dc) / ones_power) / 2

@@ -128,8 +128,6 @@ def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, ste
         changes["fractions"] = s.class_mass / s.class_mass.sum()
         if mirror:
             changes["mirror"] = np.where(alive, s.mirror_mass / mass, 0.5)
-    # the grey scale of a class may be put in its reference or in its images: keep their mean at one
-    polar = polar * (scale / model.scale)[:, None, None]
     return replace(model, polar=polar.astype(np.complex64), **changes)
 
 

@@ -280,7 +280,6 @@ def test_grey_scales_and_backgrounds_are_recovered(uneven):
     assert (found.ref == truth.ref).mean() > 0.95
 
 
-@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
 def test_scales_and_references_together_have_the_planted_height(uneven):
     truth, result = uneven
     scale = result.particles.scale
@@ -293,7 +292,6 @@ def test_scales_and_references_together_have_the_planted_height(uneven):
         assert signal.mean() == pytest.approx(truth.scale[members].mean(), rel=0.07)
 
 
-@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
 def test_the_likelihood_never_falls_while_normalising(uneven):
     """Apart from the first iterations: scales, backgrounds and references are updated at once, not in turn."""
     assert np.diff(uneven[1].history)[2:].min() > -ROUNDING

@@ -124,7 +124,6 @@ def test_a_class_without_weight_keeps_its_reference(scene):
     assert np.isfinite(new.mirror).all() and np.isfinite(new.sigma) and np.isfinite(new.scale).all()
 
 
-@pytest.mark.xfail(strict=True, reason="the change of the scales is counted twice")
 def test_references_stand_for_members_of_mean_scale(scene):
     """A class's scale is the mean of its members'; images are in units of it, so references do not change with it."""
     model = replace(model_of(scene), scale=np.array([2.0, 0.5]))
