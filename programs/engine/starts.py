@@ -11,8 +11,9 @@ from .references import (
     split_class,
     subset_averages,
 )
+from .resolution import GROWTH
 
-STAGES = (8, 11, 16)          # Fourier pixels (box times highest frequency) that a start goes through
+STAGES = 8 * GROWTH ** np.arange(3)      # Fourier pixels (box times highest frequency) that a start goes through
 START_ITERATIONS = 16
 STAGE_ITERATIONS = 8          # at each later stage, before classes are split
 SETTLED = 5e-4                # nats per image and iteration below which a short run has settled
