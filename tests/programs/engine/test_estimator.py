@@ -223,6 +223,19 @@ def test_fast_em_follows_exact_em(estimator, truth):
     assert (found.ref == particles.ref).mean() > 0.99
 
 
+def test_fast_em_does_not_depend_on_threads(truth):
+    results = []
+    for threads in (1, 2):
+        workers = Workers(threads)
+        made = Estimator(Stack(truth.images), Settings(mirror=True, fast=True), workers)
+        made.enter(0.4)
+        results.append(made.run(model_of(made, truth), ROWS, 2))
+        workers.close()
+    (one, likelihood, _), (two, other, _) = results
+    assert likelihood == other
+    np.testing.assert_array_equal(one.polar, two.polar)
+
+
 def test_significance_reaches_the_fast_search(estimator, truth):
     likelihoods = []
     for significance in (1e-12, 0.9):

@@ -139,7 +139,8 @@ def test_fast_search_gives_the_exhaustive_answer(snr, df, monkeypatch):
     """To 0.05 nats per image, 0.001 of class probability, a tenth of a step of angle and of a pixel."""
     monkeypatch.setattr(module, "BROAD_SHARE", 2)                 # however broad the posterior
     exact, fast = exhaustive_and_fast(snr, df)
-    assert fast.cells is not None
+    order = list(zip(fast.cells.row, fast.cells.image))
+    assert order == sorted(order)
     np.testing.assert_allclose(fast.log_likelihood, exact.log_likelihood, atol=0.05)
     np.testing.assert_allclose(fast.class_mass, exact.class_mass, atol=1e-3)
     np.testing.assert_allclose(fast.pose, exact.pose, atol=0.1)
