@@ -17,7 +17,7 @@ from mlalign.programs.formats.star import read_star
 from mlalign.programs.results import Run
 from mlalign.programs.scoring import score
 
-ASSEMBLIES = ("4v4r_10A", "3j9i_10A", "2uv8_10A", "1bxn", "3cf3")     # maps of the test data
+ASSEMBLIES = ("4v4r", "3j9i", "2uv8", "1bxn", "3cf3")     # maps of the test data
 POSE = ("ref", "anglePsi", "shiftX", "shiftY", "flip")
 
 
@@ -92,9 +92,9 @@ def simulate(folder, *options):
 
 
 def simulate_assemblies(folder, maps, count, snr):
-    """``count`` particles of two views of each map, 64 px of 8 Å, mirrored and shifted by 2 px."""
+    """``count`` particles of two views of each map, 64 px of 5 Å, mirrored and shifted by 2 px."""
     return simulate(folder, "--maps", *maps, "--views_per_map", 2, "-n", count, "--snr", snr, "--box", 64,
-                    "--pixel_size", 8, "--offset", 2, "--mirror", "--seed", 0)
+                    "--pixel_size", 5, "--offset", 2, "--mirror", "--seed", 1)
 
 
 def classify(star, oroot, *options):

@@ -7,7 +7,7 @@ Without --assemblies: for each seed, 1000 images of 64 px of 3 phantoms, signal-
 half of them mirrored, classified by "ml_align2d --mirror --fast --thr 2".
 
 With --assemblies: one set of 2000 images of 10 views (two random projections of each of five density maps, by default
-those in $MLALIGN_TEST_DATA/maps), 64 px of 8 Å, signal-to-noise ratio 0.06, shifts of 2 px, half of them mirrored;
+those in $MLALIGN_TEST_DATA/maps), 64 px of 5 Å, signal-to-noise ratio 0.06, shifts of 2 px, half of them mirrored;
 for each seed of the program once with one random start and once with three, beside a run from the true views.
 
 ARI is the adjusted Rand index of found and true classes (1: the same); errors are medians over the particles; the
