@@ -102,55 +102,72 @@ def expectation(model, bank, rows, particles, settings, workers, grid, coarse=No
 
     coarse: (ImageBank, Grid) for the fast search.  progress: called with the number of images done.
     """
-    log_class = model.log_class(settings.mirror)
-    first = None
-    if coarse is not None:
-        coarse_bank, coarse_grid = coarse
-        first = Expectation(coarse_grid, model.on(coarse_grid.disk).polar, log_class, model.sigma_offset,
-                            model.noise(coarse_grid.disk, settings.df), pool=workers.map)
-    search = Expectation(grid, model.polar, log_class, model.sigma_offset, model.noise(grid.disk, settings.df),
-                         first, settings.significance, workers.map)
-    total = Statistics.zero(grid, model.references)
-    length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
-    squared = (grid.shifts**2).sum(1)
-    reference_dc = _inner_products(grid.disk, model.polar, bank.ones_polar)
+    return _EStep(model, bank, particles, settings, workers, grid, coarse).run(rows, progress)
 
-    def expect(block_rows):
-        x, power = bank.read(block_rows)
-        scale = sums = None
-        background = particles.background[block_rows]
-        if settings.norm:
-            x, power, sums = bank.without_background(x, power, background)
-            scale = particles.scale[block_rows, None] / model.scale
-        images = x
-        if coarse is not None:
-            xc, coarse_power = coarse_bank.read(block_rows)
-            if settings.norm:
-                xc, coarse_power, _ = coarse_bank.without_background(xc, coarse_power, background)
-            images = x, (xc, coarse_power)
-        block = search.block(images, power, scale)
-        if settings.norm:
-            _refine_normalisation(particles, block_rows, block, sums, bank.ones_power, reference_dc / model.scale)
-        _note(particles, block_rows, block, grid.disk.n_psi)
-        if settings.probabilities is not None:
-            settings.probabilities[block_rows] = block.class_mass
-        return x, block, particles.scale[block_rows]
 
-    size = block_size(coarse_grid if coarse is not None else grid, model.references)
-    tiles = grid.tiles(model.references, workers.threads)
-    for half in (0, 1):
-        mine = rows[rows % 2 == half]
-        sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
-        blocks = np.array_split(mine, -(-len(mine) // size)) if len(mine) else []
-        for start in range(0, len(blocks), workers.threads):
-            for x, block, scale in workers.map(expect, blocks[start : start + workers.threads]):
-                workers.map(partial(search.spread, block, x, sums), tiles)
-                _gather(total, half, block, scale, squared, length)
-                if progress:
-                    progress(len(x))
-        if len(mine):
+class _EStep:
+    """One E-step: blocks of images are searched side by side and gathered in order."""
+
+    def __init__(self, model, bank, particles, settings, workers, grid, coarse):
+        self.model, self.bank, self.particles, self.settings = model, bank, particles, settings
+        self.workers, self.grid, self.coarse = workers, grid, coarse
+        first = None if coarse is None else self._expectation(coarse[1], model.on(coarse[1].disk).polar)
+        self.search = self._expectation(grid, model.polar, first)
+        self.reference_dc = _inner_products(grid.disk, model.polar, bank.ones_polar) / model.scale
+        self.length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
+        self.squared = (grid.shifts**2).sum(1)
+
+    def _expectation(self, grid, polar, first=None):
+        model, settings = self.model, self.settings
+        return Expectation(grid, polar, model.log_class(settings.mirror), model.sigma_offset,
+                           model.noise(grid.disk, settings.df), first, settings.significance, self.workers.map)
+
+    def run(self, rows, progress):
+        model, grid, workers = self.model, self.grid, self.workers
+        total = Statistics.zero(grid, model.references)
+        tiles = grid.tiles(model.references, workers.threads)
+        for half in (0, 1):
+            mine = rows[rows % 2 == half]
+            if not len(mine):
+                continue
+            sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
+            blocks = np.array_split(mine, -(-len(mine) // self._block_size()))
+            for start in range(0, len(blocks), workers.threads):
+                for x, block, scale in workers.map(self._block, blocks[start : start + workers.threads]):
+                    workers.map(partial(self.search.spread, block, x, sums), tiles)
+                    _gather(total, half, block, scale, self.squared, self.length)
+                    if progress:
+                        progress(len(x))
             total.half_sums[half] = grid.unshifted(sums, workers.map)
-    return total
+        return total
+
+    def _block_size(self):
+        size = block_size(self.grid, self.model.references)
+        if self.coarse is None:
+            return size
+        # the fine scores are seldom needed all at once
+        return min(block_size(self.coarse[1], self.model.references), 4 * size)
+
+    def _block(self, rows):
+        """Search a block of images: its harmonics (B, 2, bins, width), its posterior, its grey scales (B,)."""
+        norm, particles = self.settings.norm, self.particles
+        scale = particles.scale[rows, None] / self.model.scale if norm else None
+        x, power, sums = self._images(self.bank, rows)
+        images = x if self.coarse is None else (x, self._images(self.coarse[0], rows)[:2])
+        block = self.search.block(images, power, scale)
+        if norm:
+            _refine_normalisation(particles, rows, block, sums, self.bank.ones_power, self.reference_dc)
+        _note(particles, rows, block, self.grid.disk.n_psi)
+        if self.settings.probabilities is not None:
+            self.settings.probabilities[rows] = block.class_mass
+        return x, block, particles.scale[rows]
+
+    def _images(self, bank, rows):
+        """Harmonics and squared norms of images, less their background, and their sums <1, x> before that."""
+        x, power = bank.read(rows)
+        if not self.settings.norm:
+            return x, power, None
+        return bank.without_background(x, power, self.particles.background[rows])
 
 
 def block_size(grid, references):
