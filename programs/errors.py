@@ -1,4 +1,5 @@
 """What a user can cause is one clear line and exit status 2, never a traceback."""
+import os
 import signal
 import sys
 
@@ -20,11 +21,14 @@ def run_program(name, body, advice=""):
     signal.signal(signal.SIGTERM, _terminate)
     try:
         body()
+        sys.stdout.flush()
     except UserError as error:
         _exit(2, f"{name}: error: {error}")
     except BrokenPipeError:
+        _discard_output()
         sys.exit(141)
     except OSError as error:
+        _discard_output()
         where = f"{error.filename}: " if error.filename else ""
         _exit(2, f"{name}: error: {where}{error.strerror or error}")
     except MemoryError as error:
@@ -33,6 +37,11 @@ def run_program(name, body, advice=""):
         _exit(130, f"{name}: interrupted{advice and '; ' + advice}")
     except _Terminated:
         _exit(143, f"{name}: terminated{advice and '; ' + advice}")
+
+
+def _discard_output():
+    """Let what is still buffered go nowhere: Python would try to write it, and complain, at its very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _exit(status, line):

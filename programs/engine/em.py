@@ -149,9 +149,10 @@ class _EStep:
         return min(block_size(self.coarse[1], self.model.references), 4 * size)
 
     def _block(self, rows):
-        """Search a block of images: its harmonics (B, 2, bins, width), its posterior, its grey scales (B,)."""
+        """Search a block of images: harmonics (B, 2, bins, width), posterior, grey scales (2, B), old and new."""
         norm, particles = self.settings.norm, self.particles
-        scale = particles.scale[rows, None] / self.model.scale if norm else None
+        used = particles.scale[rows].copy()
+        scale = used[:, None] / self.model.scale if norm else None
         x, power, sums = self._images(self.bank, rows)
         images = x if self.coarse is None else (x, self._images(self.coarse[0], rows)[:2])
         block = self.search.block(images, power, scale)
@@ -160,7 +161,7 @@ class _EStep:
         _note(particles, rows, block, self.grid.disk.n_psi)
         if self.settings.probabilities is not None:
             self.settings.probabilities[rows] = block.class_mass
-        return x, block, particles.scale[rows]
+        return x, block, np.stack([used, particles.scale[rows]])
 
     def _images(self, bank, rows):
         """Harmonics and squared norms of images, less their background, and their sums <1, x> before that."""
@@ -185,7 +186,9 @@ def _gather(total, half, block, scale, squared, length):
     mass = block.row_mass
     total.half_weights[half] += block.class_weight
     total.class_mass += mass.sum((1, 2))
-    total.class_scale += scale @ block.class_mass
+    used, refined = scale @ block.class_mass
+    total.used_scale += used
+    total.class_scale += refined
     total.mirror_mass += mass[:, :, 1].sum(1)
     by_shift = mass.sum((0, 2))
     total.squared_shift += float(by_shift @ squared)

@@ -54,7 +54,8 @@ class Statistics:
 
     half_sums: complex128 (2, K, rings, n_phi / 2), images turned back and weighted, of two halves of the data.
     half_weights: (2, K) their weights sum(gamma u r^2).  class_mass, mirror_mass: (K,) sum of gamma.
-    class_scale: (K,) sum of gamma s.  power: sum of u |x|^2.  robust: sum of u.  squared_shift: sum of gamma |t|^2.
+    used_scale, class_scale: (K,) sum of gamma s, with the grey scales s the images were averaged with, and with the
+    refined ones.  power: sum of u |x|^2.  robust: sum of u.  squared_shift: sum of gamma |t|^2.
     beyond: (image side,) posterior mass by shift length in whole pixels.
     """
 
@@ -62,6 +63,7 @@ class Statistics:
     half_weights: np.ndarray
     class_mass: np.ndarray
     mirror_mass: np.ndarray
+    used_scale: np.ndarray
     class_scale: np.ndarray
     beyond: np.ndarray
     power: float = 0.0
@@ -74,7 +76,7 @@ class Statistics:
     @classmethod
     def zero(cls, grid, references):
         return cls(np.zeros((2, references, *grid.disk.kx.shape), complex), np.zeros((2, references)),
-                   np.zeros(references), np.zeros(references), np.zeros(references), np.zeros(grid.disk.n))
+                   *np.zeros((4, references)), np.zeros(grid.disk.n))
 
     def __add__(self, other):
         return self._combine(other, 1)
@@ -128,6 +130,9 @@ def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, ste
         changes["fractions"] = s.class_mass / s.class_mass.sum()
         if mirror:
             changes["mirror"] = np.where(alive, s.mirror_mass / mass, 0.5)
+    # a reference stands for members of mean scale, whatever it was when they were averaged
+    used = np.where(alive, s.used_scale / mass / model.scale, 1)
+    polar = polar * used[:, None, None]
     return replace(model, polar=polar.astype(np.complex64), **changes)
 
 

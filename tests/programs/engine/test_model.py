@@ -37,7 +37,8 @@ def statistics_of(scene, truth):
         half_sums=np.stack([back[half == h].sum(0) for h in (0, 1)]),
         half_weights=np.stack([weights[half == h].sum(0) for h in (0, 1)]),
         class_mass=gamma.sum((0, 2, 3, 4)), mirror_mass=gamma[:, :, :, 1].sum((0, 2, 3)),
-        class_scale=gamma.sum((0, 2, 3, 4)), beyond=np.zeros(3), power=(gamma * u).sum((1, 2, 3, 4)) @ truth.power,
+        used_scale=gamma.sum((0, 2, 3, 4)), class_scale=gamma.sum((0, 2, 3, 4)), beyond=np.zeros(3),
+        power=(gamma * u).sum((1, 2, 3, 4)) @ truth.power,
         robust=(gamma * u).sum(), squared_shift=gamma.sum((0, 1, 3, 4)) @ squared, count=3)
 
 
@@ -128,7 +129,9 @@ def test_references_stand_for_members_of_mean_scale(scene):
     """A class's scale is the mean of its members'; images are in units of it, so references do not change with it."""
     model = replace(model_of(scene), scale=np.array([2.0, 0.5]))
     statistics = statistics_of(scene, posterior(scene, WITH_MIRROR, SIGMA))
-    new = update(model, replace(statistics, class_scale=np.array([3.0, 2.0]) * statistics.class_mass), True, step=2)
+    statistics = replace(statistics, used_scale=model.scale * statistics.class_mass,
+                         class_scale=np.array([3.0, 2.0]) * statistics.class_mass)
+    new = update(model, statistics, True, step=2)
     np.testing.assert_allclose(new.scale, [3, 2])
     mean = statistics.half_sums.sum(0) / statistics.half_weights.sum(0)[:, None, None]
     np.testing.assert_allclose(new.polar, mean, rtol=1e-5)
@@ -148,7 +151,7 @@ def test_noise_free_data_leaves_a_little_noise(scene):
 
 def random_statistics(seed, longest=5):
     rng = np.random.default_rng(seed)
-    return Statistics(rng.standard_normal((2, 2, 3, 4)) + 1j, rng.random((2, 2)), *rng.random((3, 2)),
+    return Statistics(rng.standard_normal((2, 2, 3, 4)) + 1j, rng.random((2, 2)), *rng.random((4, 2)),
                       rng.random(longest + 1), *rng.random(3), seed, *rng.random(2))
 
 
