@@ -32,7 +32,6 @@ class Cells:
         columns = self.image, self.row, self.angle, self.weight, self.gain
         return Cells(*(None if column is None else column[keep] for column in columns))
 
-
     def joined(self, other):
         """These cells and then the others, without weights."""
         both = [np.concatenate(pair) for pair in zip((self.image, self.row, self.angle, self.gain),
@@ -59,8 +58,8 @@ class Block:
     chosen: np.ndarray
     robust: np.ndarray
     robust_power: float
-    expected_score: np.ndarray
-    expected_reference: np.ndarray
+    expected_score: np.ndarray = None
+    expected_reference: np.ndarray = None
     cells: Cells = None
     dense: list = None
 
@@ -97,10 +96,10 @@ class Expectation:
         if self.coarse is None:
             return self._exhaustive(x, power, scale)
         fine, (coarse, coarse_power) = x
-        cells = self.coarse.significant(coarse, coarse_power, scale, self.cut)
-        if cells is None:
+        found = self.coarse.significant(coarse, coarse_power, scale, self.cut)
+        if found is None:
             return self._exhaustive(fine, power, scale)
-        return self._around(cells, fine, power, scale)
+        return self._around(*found, fine, power, scale)
 
     # ---- exhaustive search -----------------------------------------------------------------------------------
 
@@ -108,7 +107,7 @@ class Expectation:
         scores, tops, top = self._scores(x, power, scale)
         narrow = _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or scale is not None:
-            return self._from_cells(self._extract(scores, tops, top - CUT, power, scale, len(x)), x, power, scale)
+            return self._from_cells(*self._extract(scores, tops, top - CUT, power, scale), power, scale)
         return self._dense(scores, top, power)
 
     def significant(self, x, power, scale, cut):
@@ -119,7 +118,7 @@ class Expectation:
         scores, tops, top = self._scores(x, power, scale)
         if _share_above(tops, top - cut) > BROAD_SHARE:
             return None
-        return self._extract(scores, tops, top - cut, power, scale, len(x))
+        return self._extract(scores, tops, top - cut, power, scale)
 
     def _scores(self, x, power, scale):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
@@ -137,7 +136,7 @@ class Expectation:
 
     def _log_posterior(self, score, tile, power, scale):
         """Log-posteriors of scores (2, B, T)."""
-        half = np.repeat(self.power[tile] / 2, len(self.grid.shifts)).astype(np.float32)
+        half = self._half_power(tile)
         if scale is None:
             gain = (score - half) * np.float32(self.noise.kappa)
         else:
@@ -146,15 +145,21 @@ class Expectation:
         prior = self.prior[:, tile].reshape(2, 1, -1)
         return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
 
-    def _extract(self, scores, tops, threshold, power, scale, count):
+    def _half_power(self, tile):
+        """|a|^2 / 2 of each of a tile's templates, float32 (T,)."""
+        return np.repeat(self.power[tile] / 2, len(self.grid.shifts)).astype(np.float32)
+
+    def _scales(self, scale, count):
+        """Grey scales as the kernels take them, float32 (B, K): ones where they are not refined."""
+        return np.ones((count, self.references), np.float32) if scale is None else scale.astype(np.float32)
+
+    def _extract(self, scores, tops, threshold, power, scale):
         """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
-        parts, logs, first = [], [], 0
-        tau = self.noise.tau(power)
+        parts, logs, first, count = [], [], 0, len(power)
+        tau, scales = self.noise.tau(power), self._scales(scale, count)
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
             shifts = len(self.grid.shifts)
-            r = np.ones((count, tile.stop - tile.start), np.float32) if scale is None \
-                else np.ascontiguousarray(scale[:, tile], np.float32)
-            half = np.repeat(self.power[tile] / 2, shifts).astype(np.float32)
+            r, half = np.ascontiguousarray(scales[:, tile]), self._half_power(tile)
             arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
                          np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
             cells = _empty_cells(self._expected_cells * count)
@@ -203,15 +208,14 @@ class Expectation:
             log_likelihood=top + np.log(total) + self.noise.log_likelihood_of_noise(power),
             class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
             pose=self._poses(peaks, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
-            expected_score=None, expected_reference=None, dense=list(zip(tiles, scores)))
+            dense=list(zip(tiles, scores)))
 
     # ---- a list of cells -------------------------------------------------------------------------------------
 
-    def _around(self, coarse_cells, x, power, scale):
-        """Evaluate the fine cells that significant coarse ones stand for, and on from there to the peaks."""
+    def _around(self, cells, logp, x, power, scale):
+        """Evaluate the fine cells that coarse ones (with their log-posteriors) stand for, and on to the peaks."""
         grid, count = self.grid, len(x)
         marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
-        cells, logp = coarse_cells
         top = np.full(count, -np.inf, np.float32)
         kernels.best_of_cells(cells.image, logp, top)
         near = logp > top[cells.image] - NEAR
@@ -233,11 +237,11 @@ class Expectation:
             cells, logp = cells.joined(more), np.concatenate([logp, more_logp])
         keep = np.flatnonzero(logp > top[cells.image] - CUT)
         keep = keep[np.lexsort((cells.image[keep], cells.row[keep]))]
-        return self._from_cells((cells.select(keep), logp[keep]), x, power, scale)
+        return self._from_cells(cells.select(keep), logp[keep], power, scale)
 
     def _score_marked(self, marks, x, power, scale):
         """Marked cells and their log-posteriors."""
-        grid, count = self.grid, len(x)
+        grid = self.grid
         arguments = (x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
                      grid.cell_sine, marks)
         image, row, angle, score, _ = _empty_cells(0)
@@ -245,16 +249,14 @@ class Expectation:
         image, row, angle, score, gain = _empty_cells(found)
         kernels.score_cells(*arguments, image, row, angle, score)
         logp = np.empty(found, np.float32)
-        r = np.ones((count, self.references), np.float32) if scale is None else scale.astype(np.float32)
-        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), (self.power / 2).astype(np.float32), r,
-                             len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
-                             self.noise.tau(power), logp, gain)
+        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), (self.power / 2).astype(np.float32),
+                             self._scales(scale, len(x)), len(grid.shifts), np.float32(self.noise.kappa),
+                             np.float32(self.noise.nu), self.noise.tau(power), logp, gain)
         return Cells(image, row, angle, None, gain), logp
 
-    def _from_cells(self, cells_and_logs, x, power, scale):
+    def _from_cells(self, cells, logp, power, scale):
         """Soft-max over listed cells, and everything the M-step needs of them."""
-        cells, logp = cells_and_logs
-        count, shifts = len(x), len(self.grid.shifts)
+        count, shifts = len(power), len(self.grid.shifts)
         weight, evidence = np.empty(len(logp), np.float32), np.empty(count)
         class_mass = np.empty((count, self.references))
         kernels.normalise_cells(cells.image, cells.row, logp, shifts, weight, evidence, class_mass)
@@ -266,7 +268,7 @@ class Expectation:
             log_likelihood=evidence + self.noise.log_likelihood_of_noise(power),
             class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
             pose=self._poses(posterior, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
-            expected_score=None, expected_reference=None, cells=posterior)
+            cells=posterior)
         if self.noise.df is not None or scale is not None:
             self._weigh(block, power, scale)
         return block
@@ -307,7 +309,6 @@ class Expectation:
         cells = block.cells.select(slice(first, last))
         cells.row = cells.row - 2 * tile.start * len(self.grid.shifts)
         self.grid.spread_cells(cells, x, target)
-
 
     def _spread_dense(self, block, x, sums, tile):
         """Dense weights come in the tiles of the search, which may be wider than the tile asked for."""

@@ -29,6 +29,15 @@ def bar():
     return widget, row
 
 
+def fill_with_bar(parent):
+    """Fill a widget with such a panel; the row's layout."""
+    widget, row = bar()
+    outer = QHBoxLayout(parent)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(widget)
+    return row
+
+
 def icon_button(name, tip, clicked=None):
     button = QToolButton(icon=theme.icon(name), iconSize=QSize(14, 14), toolTip=tip, objectName="icon")
     if clicked:
@@ -79,10 +88,7 @@ class TopBar(QWidget):
 
     def __init__(self):
         super().__init__()
-        widget, row = bar()
-        outer = QHBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(widget)
+        row = fill_with_bar(self)
         self.title, self.subtitle = ElidedLabel(objectName="title"), ElidedLabel(objectName="muted")
         names = QVBoxLayout()
         names.setSpacing(0)
@@ -147,10 +153,7 @@ class IterationBar(QWidget):
 
     def __init__(self):
         super().__init__()
-        widget, row = bar()
-        outer = QHBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(widget)
+        row = fill_with_bar(self)
         self.results = []
         self.play = icon_button("play", "Play the iterations (P)", self.toggle)
         self.slider = QSlider(Qt.Horizontal, toolTip="Iteration (< and >)")

@@ -4,9 +4,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mlalign.programs.engine.backend import Workers
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs, cells_of
+
+
+@pytest.fixture(scope="module")
+def workers():
+    workers = Workers(1)
+    yield workers
+    workers.close()
 
 
 @pytest.fixture(scope="session", params=[(32, 16), (33, 130)], ids=["folded", "not folded"])

@@ -24,13 +24,6 @@ ROUNDING = 1e-4 * COUNT       # nats: scores are float32 sums
 
 
 @pytest.fixture(scope="module")
-def workers():
-    workers = Workers(1)
-    yield workers
-    workers.close()
-
-
-@pytest.fixture(scope="module")
 def grid():
     return Grid(Disk(N, 0.35, 72), shift_grid(6))
 

@@ -15,13 +15,6 @@ COUNT, ROWS = 120, np.arange(120)
 
 
 @pytest.fixture(scope="module")
-def workers():
-    workers = Workers(1)
-    yield workers
-    workers.close()
-
-
-@pytest.fixture(scope="module")
 def truth():
     return planted(PHANTOMS, COUNT, 0.3, seed=3)
 
