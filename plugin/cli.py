@@ -7,6 +7,7 @@ from mlalign import __version__
 # name: (module with main(argv), one line of help)
 COMMANDS = {
     "ml_align2d": ("mlalign.programs.ml_align2d", "align and classify particle images by maximum likelihood"),
+    "mlf_align2d": ("mlalign.programs.mlf_align2d", "the same in Fourier space, with CTF and coloured noise"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),

@@ -72,3 +72,84 @@ def add_run_control(parser):
                        help="go on from the last finished iteration under --oroot; options given now replace those "
                             "of the earlier run")
     return group
+
+
+# ---- the 2-D maximum-likelihood programs, whose options are mostly the same
+
+def add_references(group, oroot):
+    """Where references come from and results go, added to the group of :func:`add_input`."""
+    group.add_argument("--nref", type=number(int, 1), default=None, metavar="K",
+                       help="number of references to generate from random subsets of the images; with --ref, each "
+                            "given reference is split into this many (default: 1)")
+    group.add_argument("--ref", default="", metavar="FILE", help="image, stack or metadata with initial references")
+    group.add_argument("--oroot", default=oroot, metavar="PREFIX", help="prefix of all output files")
+    group.add_argument("--sampling_rate", type=number(float, 0, low_open=True), default=None, metavar="Å/px",
+                       help="pixel size, when the metadata has none or another one")
+    group.add_argument("--write_probs", action="store_true",
+                       help="also write <oroot>probs.xmd: every particle's probability of belonging to each class")
+
+
+def add_search2d(parser):
+    search = parser.add_argument_group("search")
+    search.add_argument("--mirror", action="store_true", help="also check the mirror image of each reference")
+    search.add_argument("--fast", action="store_true",
+                        help="coarse-to-fine search: score everything at half the resolution and sampling, then only "
+                             "what remains significant (see -C) in full; nearly identical results, much faster")
+    search.add_argument("-C", dest="significance", type=number(float, 0, 1, low_open=True), default=1e-12, metavar="P",
+                        help="with --fast: a coarse pose is significant when its probability is more than P times "
+                             "that of the image's best")
+    search.add_argument("--zero_offsets", action="store_true",
+                        help="with --fast: trust the given centres in the first iteration, whose coarse search then "
+                             "looks at zero shift only")
+    search.add_argument("--psi_step", type=number(float, 0.1, 90), default=5.0, metavar="DEG",
+                        help="in-plane rotation sampling; made slightly finer if 90 is not a multiple")
+    search.add_argument("--max_shift", type=number(float, 0), default=None, metavar="PX",
+                        help="largest shift searched, up to half the box (default: 4 times the estimated offset "
+                             "deviation)")
+    search.add_argument("--radius", type=number(float, 2), default=None, metavar="PX",
+                        help="radius of the circle that holds the particle, up to half the box (default: that)")
+    return search
+
+
+def add_model2d(parser):
+    model = parser.add_argument_group("model")
+    model.add_argument("--noise", type=number(float, 0, low_open=True), default=1.0, metavar="SD",
+                       help="initial standard deviation of the pixel noise")
+    model.add_argument("--offset", type=number(float, 0), default=3.0, metavar="PX",
+                       help="initial standard deviation of the origin offsets")
+    model.add_argument("--frac", default="", metavar="FILE",
+                       help="metadata (weight or classCount column) or text file with the initial class fractions "
+                            "(default: equal)")
+    model.add_argument("--fix_sigma_noise", action="store_true", help="do not re-estimate the noise")
+    model.add_argument("--fix_sigma_offset", action="store_true",
+                       help="do not re-estimate the origin offsets' deviation")
+    model.add_argument("--fix_fractions", action="store_true", help="do not re-estimate class and mirror fractions")
+    model.add_argument("--student", type=number(float, 0, low_open=True), nargs="?", const=6.0, default=None,
+                       metavar="DF",
+                       help="Student-t instead of Gaussian noise, with DF degrees of freedom (6 when not given): "
+                            "outlier images weigh less")
+    model.add_argument("--no_sigma_trick", action="store_true",
+                       help="with --student: divide the noise estimate by the number of images, not by their weights")
+    return model
+
+
+def add_iterations2d(parser):
+    loop = parser.add_argument_group("iterations")
+    loop.add_argument("--iter", type=number(int, 0), default=100, metavar="N", help="maximum number of iterations")
+    loop.add_argument("--eps", type=number(float, 0), default=5e-5, metavar="X",
+                      help="stop when no reference changes by more than this (squared change over squared signal)")
+    loop.add_argument("--restarts", type=number(int, 1), default=1, metavar="N",
+                      help="try this many random starts, short and at low resolution, and keep the most likely")
+    loop.add_argument("--min_class", type=number(float, 0), default=None, metavar="N",
+                      help="a class that holds fewer particles is revived by splitting the most heterogeneous one "
+                           "(default: a tenth of the average class size; 0: never)")
+    loop.add_argument("--restart", type=number(int, 0), default=None, metavar="ITER",
+                      help="like --continue, but from the end of iteration ITER")
+    return loop
+
+
+def add_running2d(parser):
+    running = add_run_control(parser)
+    running.add_argument("--save_memB", action="store_true", help="search shifts up to 3 instead of 4 deviations")
+    running.add_argument("--save_memA", action="store_true",
+                         help="accepted for old command lines; nothing to save here")
