@@ -1,4 +1,5 @@
 """The protocols that Scipion offers."""
 from .ml2d import MlalignProtML2D
+from .mlf2d import MlalignProtMLF2D
 
-__all__ = ["MlalignProtML2D"]
+__all__ = ["MlalignProtML2D", "MlalignProtMLF2D"]
