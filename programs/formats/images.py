@@ -80,10 +80,11 @@ class ImageSource:
         if not enabled.any():
             raise UserError(f"{table.path}: none of {len(table)} rows is enabled (_enabled 1)")
         self.rows = np.flatnonzero(enabled) + 1
+        self._folder = folder
         self.metadata = table.take(enabled)
         self.count = len(self.rows)
         self._stack = lru_cache(_OPEN_STACKS)(open_stack)
-        self._locate(folder)
+        self._locate()
         self._check_stacks()
         self.pixel_size = self._find_pixel_size()
 
@@ -102,7 +103,18 @@ class ImageSource:
         """What messages call the given rows' images: a list of ``row 3 (000012@stack.mrcs)``."""
         return [f"row {row} ({image})" for row, image in zip(self.rows[rows], self.metadata["image"][rows])]
 
-    def _locate(self, folder):
+    def find(self, written, row):
+        """The path from the current folder of a file that the given row (0-based) names; :class:`UserError` if none."""
+        # Files in a Scipion or RELION project name paths from the project's folder, which is above them.
+        above = (os.path.join(place, written) for place in Path(os.path.abspath(self._folder)).parents)
+        for path in (os.path.normpath(os.path.join(self._folder, written)), written, *above):
+            if os.path.isfile(_without_suffix(path)):
+                return path
+        places = dict.fromkeys([os.path.abspath(self._folder), os.getcwd()])
+        raise UserError(f"{self.metadata.path}: row {self.rows[row]}: no file {written}, looked for it from "
+                        + " and ".join(places) + " and the folders above")
+
+    def _locate(self):
         """From column ``image``: the stack of every row, and its 0-based image there."""
         stacks = {}             # path as written -> its place in _paths
         numbers = np.empty(self.count, np.int64)
@@ -111,7 +123,7 @@ class ImageSource:
             number, written = split_location(image)
             if written not in stacks:
                 stacks[written] = len(self._paths)
-                self._paths.append(self._find(folder, written, i))
+                self._paths.append(self.find(written, i))
             self._stack_of[i] = stacks[written]
             numbers[i] = _NO_NUMBER if number is None else number
         self._index = numbers - 1
@@ -120,17 +132,6 @@ class ImageSource:
             self.metadata.columns["image"] = np.array(
                 [f"{number:06d}@{self._paths[stack]}" if number != _NO_NUMBER else self._paths[stack]
                  for number, stack in zip(numbers.tolist(), self._stack_of)], dtype=object)
-
-    def _find(self, folder, written, i):
-        """The path from the current folder of a file named in row i."""
-        # Files in a Scipion or RELION project name paths from the project's folder, which is above them.
-        above = (os.path.join(place, written) for place in Path(os.path.abspath(folder)).parents)
-        for path in (os.path.normpath(os.path.join(folder, written)), written, *above):
-            if os.path.isfile(_without_suffix(path)):
-                return path
-        places = dict.fromkeys([os.path.abspath(folder), os.getcwd()])
-        raise UserError(f"{self.metadata.path}: row {self.rows[i]}: no file {written}, looked for it from "
-                        + " and ".join(places) + " and the folders above")
 
     def _check_stacks(self):
         counts, self.size = np.empty(len(self._paths), np.int64), None

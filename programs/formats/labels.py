@@ -22,14 +22,24 @@ RELION = {
 }
 
 # what Xmipp itself calls differently in some of its versions
-XMIPP_ALIASES = {"ctfVPPphaseshift": "ctfPhaseShift"}
+XMIPP_ALIASES = {
+    "ctfVPPphaseshift": "ctfPhaseShift",
+    "CTF_Defocus_U": "ctfDefocusU",
+    "CTF_Defocus_V": "ctfDefocusV",
+    "CTF_Defocus_angle": "ctfDefocusAngle",
+    "CTF_Voltage": "ctfVoltage",
+    "CTF_Spherical_aberration": "ctfSphericalAberration",
+    "CTF_Q0": "ctfQ0",
+    "CTFModel": "ctfModel",
+    "sampling_rate": "samplingRate",
+}
 
 # where versions of RELION keep the pixel size, besides rlnImagePixelSize
 PIXEL_SIZE = frozenset({"rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"})
 
 # what a column holds, whatever its first rows look like
 TEXT = frozenset({
-    "image", "micrograph", "ctfModel", "mask",
+    "image", "micrograph", "ctfModel", "CTFModel", "mask",
     "rlnImageName", "rlnMicrographName", "rlnOpticsGroupName", "rlnReferenceImage", "rlnTomoName",
 })
 
@@ -37,7 +47,7 @@ WHOLE = frozenset({"itemId", "enabled", "ref", "flip", "rlnOpticsGroup", "rlnCla
 
 NUMBERS = WHOLE | frozenset({
     "anglePsi", "shiftX", "shiftY", "xcoor", "ycoor", "weight", "classCount",
-    "ctfDefocusU", "ctfDefocusV", "ctfDefocusAngle", "ctfPhaseShift", "ctfVPPphaseshift", "ctfVoltage",
-    "ctfSphericalAberration", "ctfQ0", "samplingRate",
+    "ctfDefocusU", "ctfDefocusV", "ctfDefocusAngle", "ctfPhaseShift", "ctfVoltage", "ctfSphericalAberration", "ctfQ0",
+    "samplingRate",
     "rlnAnglePsi", "rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst",
-}) | PIXEL_SIZE | (RELION.keys() - TEXT)
+}) | PIXEL_SIZE | ((RELION.keys() | XMIPP_ALIASES.keys()) - TEXT)

@@ -26,7 +26,7 @@ def read_metadata(path, block=None):
     if any(label.startswith("rln") for label in table.columns):
         columns = _from_relion(table, tables.get("optics"))
     else:
-        columns = {XMIPP_ALIASES.get(label, label): values for label, values in table.columns.items()}
+        columns = with_our_labels(table)
     for label in WHOLE & columns.keys():
         columns[label] = _whole(path, label, columns[label])
     return MetaData({"itemId": np.arange(1, len(table) + 1), **columns}, path)
@@ -54,6 +54,11 @@ def read_list(path):
 def image_table(images, path):
     """:class:`MetaData` of images given by their locations alone."""
     return MetaData({"itemId": np.arange(1, len(images) + 1), "image": np.array(images, dtype=object)}, path)
+
+
+def with_our_labels(table):
+    """The columns of a table that Xmipp wrote, whichever its version."""
+    return {XMIPP_ALIASES.get(label, label): values for label, values in table.columns.items()}
 
 
 def _image_block(path, tables, name):
