@@ -1,7 +1,8 @@
 """How near a classification comes to the truth it was simulated from.
 
 Truth and result are dicts of equally long arrays keyed by label (ref, anglePsi, shiftX, shiftY, flip),
-row by row the same particles; ref counts from 1.
+row by row the same particles; ref counts from 1.  Rows with a true ref of 0, images without a particle, count
+nowhere.
 """
 import numpy as np
 
@@ -13,7 +14,8 @@ CANDIDATES = 500      # particles tried as the centre of a class's rotations
 def adjusted_rand_index(truth, result):
     """Agreement of two partitions, whatever their labels: 1 when equal, about 0 when unrelated."""
     from sklearn.metrics import adjusted_rand_score
-    return float(adjusted_rand_score(truth["ref"], result["ref"]))
+    shown = truth["ref"] > 0
+    return float(adjusted_rand_score(truth["ref"][shown], result["ref"][shown]))
 
 
 def match_classes(truth, result):
@@ -30,8 +32,8 @@ def pose_errors(truth, result):
 
     A class average may be turned, shifted or mirrored as a whole against the true reference; that is nobody's
     error, so the motion that most members share is taken out first.  Each found class is compared with the
-    true class that most of its members belong to: its other members have NaN errors, and members whose mirror
-    differs from the majority's have infinite ones.
+    true class that most of its members belong to: its other members have NaN errors, as have images without a
+    particle; members whose mirror differs from the majority's have infinite ones.
     """
     angle, shift = np.full((2, len(truth["ref"])), np.nan)
     motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
@@ -50,9 +52,9 @@ def class_motions(truth, result):
     average, as most of those members agree.
     """
     motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
-    found = {}
-    for ref in np.unique(result["ref"]):
-        members = result["ref"] == ref
+    found, shown = {}, truth["ref"] > 0
+    for ref in np.unique(result["ref"][shown]):
+        members = shown & (result["ref"] == ref)
         true = np.bincount(truth["ref"][members]).argmax()
         found[int(ref)] = int(true), _consensus(motions[members & (truth["ref"] == true)])
     return found
@@ -70,7 +72,7 @@ def score(truth, result):
     compared = ~np.isnan(angle)
     return {
         "ari": adjusted_rand_index(truth, result),
-        "accuracy": float(np.mean(paired == truth["ref"])),
+        "accuracy": float(np.mean((paired == truth["ref"])[truth["ref"] > 0])),
         "angle": float(np.median(angle[compared])),
         "shift": float(np.median(shift[compared])),
         "wrong_mirror": float(np.mean(np.isinf(angle[compared]))),
