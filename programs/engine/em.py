@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from .expectation import Expectation
+from .expectation import Expectation, Images
 from .model import Statistics
 
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
@@ -154,8 +154,8 @@ class _EStep:
         used = particles.scale[rows].copy()
         scale = used[:, None] / self.model.scale if norm else None
         x, power, sums = self._images(self.bank, rows)
-        images = x if self.coarse is None else (x, self._images(self.coarse[0], rows)[:2])
-        block = self.search.block(images, power, scale)
+        coarse = None if self.coarse is None else Images(*self._images(self.coarse[0], rows)[:2], scale)
+        block = self.search.block(Images(x, power, scale), coarse)
         if norm:
             _refine_normalisation(particles, rows, block, sums, self.bank.ones_power, self.reference_dc)
         _note(particles, rows, block, self.grid.disk.n_psi)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import kernels
-from .model import polar_power
 from .noise import log_shift_prior
+from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
 NEAR = 10.0            # fine cells all around a coarse cell are evaluated when it is this near the best
@@ -37,6 +37,29 @@ class Cells:
         both = [np.concatenate(pair) for pair in zip((self.image, self.row, self.angle, self.gain),
                                                      (other.image, other.row, other.angle, other.gain))]
         return Cells(*both[:3], None, both[3])
+
+
+@dataclass
+class Images:
+    """A block of images on one disk.
+
+    x: harmonics (B, 2, bins, width).  power: squared norms (B,).  scale: grey scales (B, K), None for ones.
+    visibility: (B, 2, L, rings), see :mod:`.visibility`; None where the images show references as they are.
+    With ``visibility``, x and power are those of the whitened images: sums of C X / s^2 and |X|^2 / s^2.
+    """
+
+    x: np.ndarray
+    power: np.ndarray
+    scale: np.ndarray = None
+    visibility: np.ndarray = None
+
+    def __len__(self):
+        return len(self.x)
+
+    def scales(self, references):
+        """Grey scales as the kernels take them, float32 (B, K)."""
+        ones = np.ones((len(self), references), np.float32)
+        return ones if self.scale is None else self.scale.astype(np.float32)
 
 
 @dataclass
@@ -70,16 +93,18 @@ class Expectation:
     grid: :class:`.search.Grid`.  polar: references' samples (K, rings, phi) on the grid's disk.
     log_class: (2, K) log-probability of each reference, plain and mirrored (-inf: not searched).
     noise: :class:`.noise.Noise`.  coarse: an Expectation on a coarser grid for the fast search, with
-    ``significance`` the probability ratio below which its cells are dropped.
+    ``significance`` the probability ratio below which its cells are dropped.  harmonics: of the images' visibility.
     """
 
     _expected_cells = 64       # per image and tile: how much to set aside before extracting
 
-    def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map):
+    def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map,
+                 harmonics=1):
         self.grid, self.noise, self.coarse = grid, noise, coarse
         self.templates = grid.templates(polar, pool)
         self.references = len(polar)
-        self.power = np.array([polar_power(grid.disk, p) for p in polar])
+        self.seen = EvenHarmonics(grid.disk, harmonics)
+        self.power = self.seen.expand(np.abs(polar.astype(np.complex128)) ** 2) * self.seen.metric
         prior = log_shift_prior(grid.shifts, sigma_offset, grid.step) - np.log(grid.disk.n_psi)
         self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
         self.mirror = bool(np.isfinite(log_class[1]).any())
@@ -88,47 +113,53 @@ class Expectation:
             self.surroundings = grid.neighbours(grid)
             self.cut = -np.log(significance)
 
-    def block(self, x, power, scale=None):
-        """Posterior of images x (B, 2, bins, width), squared norms (B,), grey scales (B, K): a :class:`Block`.
-
-        ``x`` belongs to this grid's disk; with a coarse search it is a pair (fine, coarse).
-        """
+    def block(self, images, coarse=None):
+        """Posterior of :class:`Images`, given on this grid's disk and, for a coarse search, on that one's: a Block."""
         if self.coarse is None:
-            return self._exhaustive(x, power, scale)
-        fine, (coarse, coarse_power) = x
-        found = self.coarse.significant(coarse, coarse_power, scale, self.cut)
+            return self._exhaustive(images)
+        found = self.coarse.significant(coarse, self.cut)
         if found is None:
-            return self._exhaustive(fine, power, scale)
-        return self._around(*found, fine, power, scale)
+            return self._exhaustive(images)
+        return self._around(*found, images)
 
     # ---- exhaustive search -----------------------------------------------------------------------------------
 
-    def _exhaustive(self, x, power, scale):
-        scores, tops, top = self._scores(x, power, scale)
+    def _exhaustive(self, images):
+        scores, tops, top = self._scores(images)
         narrow = _share_above(tops, top - CUT) < DENSE_SHARE
-        if narrow or self.noise.df is not None or scale is not None:
-            return self._from_cells(*self._extract(scores, tops, top - CUT, power, scale), power, scale)
-        return self._dense(scores, top, power)
+        if narrow or self.noise.df is not None or images.scale is not None:
+            return self._from_cells(*self._extract(scores, tops, top - CUT, images), images)
+        return self._dense(scores, top, images.power)
 
-    def significant(self, x, power, scale, cut):
+    def significant(self, images, cut):
         """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
 
         None when so many rows are significant that evaluating fine cells one by one would not pay.
         """
-        scores, tops, top = self._scores(x, power, scale)
+        scores, tops, top = self._scores(images)
         if _share_above(tops, top - cut) > BROAD_SHARE:
             return None
-        return self._extract(scores, tops, top - cut, power, scale)
+        return self._extract(scores, tops, top - cut, images)
 
-    def _scores(self, x, power, scale):
+    def _half_power(self, images):
+        """Partial products of r <V, R |A|^2> / 2, float32 (4 or 1, L, B, K)."""
+        if images.visibility is None:
+            products = self.power[:, 0, 0].sum(-1)[None, None, None]
+        else:
+            products = self.seen.products(images.visibility, self.power)
+        return (products * images.scales(self.references) / 2).astype(np.float32)
+
+    def _scores(self, images):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
         scores, tops = [], []
-        best_of_all = np.full(len(x), -np.inf, np.float32)
+        best_of_all = np.full(len(images), -np.inf, np.float32)
+        half, scales = self._half_power(images), images.scales(self.references)
         for tile in self.grid.tiles(self.references):
-            g = self.grid.scores(x, self.templates[tile].reshape(-1, *self.grid.disk.shape))
-            best = np.empty((2, len(x), g.shape[-1]), np.float32)
+            g = self.grid.scores(images.x, self.templates[tile].reshape(-1, *self.grid.disk.shape), half[..., tile],
+                                 self.seen.bins)
+            best = np.empty((2, len(images), g.shape[-1]), np.float32)
             kernels.best_of_rows(g, self.mirror, best)
-            best = self._log_posterior(best, tile, power, scale)
+            best = self._log_posterior(best, tile, images.power, scales[:, tile])
             np.maximum(best_of_all, best.max((0, 2)), out=best_of_all)
             scores.append(g)
             tops.append(best)
@@ -136,32 +167,19 @@ class Expectation:
 
     def _log_posterior(self, score, tile, power, scale):
         """Log-posteriors of scores (2, B, T)."""
-        half = self._half_power(tile)
-        if scale is None:
-            gain = (score - half) * np.float32(self.noise.kappa)
-        else:
-            r = np.repeat(scale[:, tile], len(self.grid.shifts), axis=1).astype(np.float32)
-            gain = (r * score - r * r * half) * np.float32(self.noise.kappa)
+        gain = score * (np.repeat(scale, len(self.grid.shifts), axis=1) * np.float32(self.noise.kappa))
         prior = self.prior[:, tile].reshape(2, 1, -1)
         return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
 
-    def _half_power(self, tile):
-        """|a|^2 / 2 of each of a tile's templates, float32 (T,)."""
-        return np.repeat(self.power[tile] / 2, len(self.grid.shifts)).astype(np.float32)
-
-    def _scales(self, scale, count):
-        """Grey scales as the kernels take them, float32 (B, K): ones where they are not refined."""
-        return np.ones((count, self.references), np.float32) if scale is None else scale.astype(np.float32)
-
-    def _extract(self, scores, tops, threshold, power, scale):
+    def _extract(self, scores, tops, threshold, images):
         """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
-        parts, logs, first, count = [], [], 0, len(power)
-        tau, scales = self.noise.tau(power), self._scales(scale, count)
+        parts, logs, first, count = [], [], 0, len(images)
+        tau, scales = self.noise.tau(images.power), images.scales(self.references)
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
             shifts = len(self.grid.shifts)
-            r, half = np.ascontiguousarray(scales[:, tile]), self._half_power(tile)
-            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1), half, r, shifts,
-                         np.float32(self.noise.kappa), np.float32(self.noise.nu), tau)
+            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1),
+                         np.ascontiguousarray(scales[:, tile]), shifts, np.float32(self.noise.kappa),
+                         np.float32(self.noise.nu), tau)
             cells = _empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
             if found > len(cells[0]):
@@ -182,9 +200,8 @@ class Expectation:
         tiles = self.grid.tiles(self.references)
         mass = []
         for tile, p in zip(tiles, scores):
-            half = np.repeat(self.power[tile] / 2, shifts) * self.noise.kappa
-            bias = (self.prior[:, tile].reshape(2, -1) - half).astype(np.float32)
-            kernels.to_log_posterior(p, self.mirror, bias, np.float32(self.noise.kappa), top)
+            kernels.to_log_posterior(p, self.mirror, self.prior[:, tile].reshape(2, -1),
+                                     np.float32(self.noise.kappa), top)
             np.exp(p, out=p)
             rows = np.empty((2, count, p.shape[-1]), np.float32)
             kernels.sum_rows(p, rows)
@@ -212,16 +229,17 @@ class Expectation:
 
     # ---- a list of cells -------------------------------------------------------------------------------------
 
-    def _around(self, cells, logp, x, power, scale):
+    def _around(self, cells, logp, images):
         """Evaluate the fine cells that coarse ones (with their log-posteriors) stand for, and on to the peaks."""
-        grid, count = self.grid, len(x)
+        grid, count = self.grid, len(images)
         marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
         top = np.full(count, -np.inf, np.float32)
         kernels.best_of_cells(cells.image, logp, top)
         near = logp > top[cells.image] - NEAR
         kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
                                 len(grid.shifts), grid.disk.n_psi, marks)
-        cells, logp = self._score_marked(marks, x, power, scale)
+        half = rows_of(self._half_power(images))
+        cells, logp = self._score_marked(marks, images, half)
         top[:] = -np.inf
         kernels.best_of_cells(cells.image, logp, top)
         while True:
@@ -232,31 +250,31 @@ class Expectation:
                                              grid.disk.n_psi, marks, fresh):
                 break
             marks |= fresh
-            more, more_logp = self._score_marked(fresh, x, power, scale)
+            more, more_logp = self._score_marked(fresh, images, half)
             kernels.best_of_cells(more.image, more_logp, top)
             cells, logp = cells.joined(more), np.concatenate([logp, more_logp])
         keep = np.flatnonzero(logp > top[cells.image] - CUT)
         keep = keep[np.lexsort((cells.image[keep], cells.row[keep]))]
-        return self._from_cells(cells.select(keep), logp[keep], power, scale)
+        return self._from_cells(cells.select(keep), logp[keep], images)
 
-    def _score_marked(self, marks, x, power, scale):
-        """Marked cells and their log-posteriors."""
+    def _score_marked(self, marks, images, half):
+        """Marked cells and their log-posteriors.  half: half of the references' power, see visibility.rows_of."""
         grid = self.grid
-        arguments = (x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
-                     grid.cell_sine, marks)
+        arguments = (images.x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
+                     grid.cell_sine, half, self.seen.bins, marks)
         image, row, angle, score, _ = _empty_cells(0)
         found = kernels.score_cells(*arguments, image, row, angle, score)
         image, row, angle, score, gain = _empty_cells(found)
         kernels.score_cells(*arguments, image, row, angle, score)
         logp = np.empty(found, np.float32)
-        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), (self.power / 2).astype(np.float32),
-                             self._scales(scale, len(x)), len(grid.shifts), np.float32(self.noise.kappa),
-                             np.float32(self.noise.nu), self.noise.tau(power), logp, gain)
+        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
+                             len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
+                             self.noise.tau(images.power), logp, gain)
         return Cells(image, row, angle, None, gain), logp
 
-    def _from_cells(self, cells, logp, power, scale):
+    def _from_cells(self, cells, logp, images):
         """Soft-max over listed cells, and everything the M-step needs of them."""
-        count, shifts = len(power), len(self.grid.shifts)
+        count, shifts, power = len(images), len(self.grid.shifts), images.power
         weight, evidence = np.empty(len(logp), np.float32), np.empty(count)
         class_mass = np.empty((count, self.references))
         kernels.normalise_cells(cells.image, cells.row, logp, shifts, weight, evidence, class_mass)
@@ -269,27 +287,32 @@ class Expectation:
             class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
             pose=self._poses(posterior, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
             cells=posterior)
-        if self.noise.df is not None or scale is not None:
-            self._weigh(block, power, scale)
+        if self.noise.df is not None or images.scale is not None:
+            self._weigh(block, images)
         return block
 
-    def _weigh(self, block, power, scale):
+    def _weigh(self, block, images):
         """Robust weights and grey scales enter the averages: cell weights become w u r, class weights sum w u r^2."""
-        cells = block.cells
+        cells, power = block.cells, images.power
         reference = cells.row // 2 // len(self.grid.shifts)
         robust = self.noise.robust_weight(cells.gain, power[cells.image])
-        r = 1.0 if scale is None else scale[cells.image, reference]
+        r = 1.0 if images.scale is None else images.scale[cells.image, reference]
         count = len(power)
         weight = cells.weight.astype(np.float64)
         block.robust = np.bincount(cells.image, weight * robust, count)
         block.robust_power = float((block.robust * power).sum())
         block.class_weight = np.bincount(reference, weight * robust * r**2, self.references)
-        if scale is not None:
-            half = self.power[reference] / 2
-            score = cells.gain / self.noise.kappa + r**2 * half                    # r <x, T a>
+        if images.scale is not None:
+            half = r * self._half_power_of_cells(cells, images)                     # r^2 |A|^2 / 2
+            score = cells.gain / self.noise.kappa + half                            # r <x, T a>
             block.expected_score = np.bincount(cells.image, weight * score, count)
-            block.expected_reference = np.bincount(cells.image, weight * 2 * half * r**2, count)
+            block.expected_reference = np.bincount(cells.image, weight * 2 * half, count)
         block.cells = replace(cells, weight=(weight * robust * r).astype(np.float32))
+
+    def _half_power_of_cells(self, cells, images):
+        """r |A|^2 / 2 of each cell, as its image shows the reference."""
+        rows = rows_of(self._half_power(images))[cells.image, cells.row // 2 // len(self.grid.shifts), cells.row % 2]
+        return (rows[:, 0] * self.seen.cell_cosine[cells.angle] + rows[:, 1] * self.seen.cell_sine[cells.angle]).sum(1)
 
     def _poses(self, cells, chosen):
         pose = np.empty((len(chosen), 5))

@@ -9,8 +9,8 @@ g       float32 (4, half, B, T): the four partial scores of B images and T templ
             mirrored template:  v - z at psi = theta_h + pi,  v + z at psi = -theta_h + pi
 row     2 * template + mirrored
 cell    one (image, row, psi); cells of a block are kept sorted by row, then image, then psi
-gain    log-posterior of a cell relative to "no reference at all", without the prior:
-            e = (r C - r^2 |A|^2 / 2) / sigma^2        (r: the image's grey scale; :func:`tail` for Student-t noise)
+score   <x, R A> - r |R A|^2 / 2, less half the reference's power as the image shows it (r: the image's grey scale)
+gain    log-posterior of a cell without the prior, relative to no reference: r * score / sigma^2, see :func:`tail`
 """
 import numba as nb
 import numpy as np
@@ -50,12 +50,12 @@ def best_of_rows(g, mirror, best):
 
 
 @_jit
-def extract_cells(g, row_top, threshold, prior, half_power, scale, shifts, kappa, nu, tau, cells):
+def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, cells):
     """List the cells whose log-posterior reaches ``threshold`` (B,).  Returns their number.
 
-    row_top: (2, B, T) log-posterior of each row's best cell.  prior: (2, T).  half_power: (T,) |A|^2 / 2.
-    scale: (B, K), K = T / shifts references.  kappa: 1 / sigma^2.  cells: arrays (image, row, psi, log-posterior,
-    gain) to fill; cells that do not fit are only counted.
+    row_top: (2, B, T) log-posterior of each row's best cell.  prior: (2, T).  scale: (B, K), K = T / shifts
+    references.  kappa: 1 / sigma^2.  cells: arrays (image, row, psi, log-posterior, gain) to fill; cells that do not
+    fit are only counted.
     """
     image, row, angle, logp, gain = cells
     half, count, width = g.shape[1:]
@@ -73,7 +73,7 @@ def extract_cells(g, row_top, threshold, prior, half_power, scale, shifts, kappa
                     odd = g[2, h, b, t] - g[3, h, b, t] if m == 0 else -g[2, h, b, t] - g[3, h, b, t]
                     even = g[0, h, b, t] + g[1, h, b, t] if m == 0 else g[0, h, b, t] - g[1, h, b, t]
                     score = even + odd if shifted < half else even - odd
-                    e = (r * score - r * r * half_power[t]) * kappa
+                    e = r * score * kappa
                     p = prior[m, t] + tail(e, nu, tau[b])
                     if p >= threshold[b]:
                         if found < len(image):
@@ -90,7 +90,7 @@ def extract_cells(g, row_top, threshold, prior, half_power, scale, shifts, kappa
 def to_log_posterior(g, mirror, bias, kappa, top):
     """Replace ``g`` by log-posteriors relative to ``top`` (B,): plain at +/- theta, mirrored at +/- theta + pi.
 
-    bias: (2, T) prior minus |A|^2 / 2 sigma^2.  Angles that appear twice (h = 0 and pi) keep one finite entry.
+    bias: (2, T) prior.  Angles that appear twice (h = 0 and pi) keep one finite entry.
     """
     half, count, width = g.shape[1:]
     for h in range(half):
@@ -177,13 +177,11 @@ def best_of_cells(image, logp, top):
 
 
 @_jit
-def weigh_scores(image, row, score, prior, half_power, scale, shifts, kappa, nu, tau, logp, gain):
-    """Fill log-posteriors and gains (cells,) of scores.  prior: (2, T).  half_power: (K,).  scale: (B, K)."""
+def weigh_scores(image, row, score, prior, scale, shifts, kappa, nu, tau, logp, gain):
+    """Fill log-posteriors and gains (cells,) of scores.  prior: (2, T).  scale: (B, K)."""
     for c in range(len(image)):
         b, template = image[c], row[c] // 2
-        k = template // shifts
-        r = scale[b, k]
-        e = (r * score[c] - r * r * half_power[k]) * kappa
+        e = scale[b, template // shifts] * score[c] * kappa
         gain[c] = e
         logp[c] = prior[row[c] % 2, template] + tail(e, nu, tau[b])
 
@@ -212,11 +210,12 @@ def normalise_cells(image, row, logp, shifts, weight, log_evidence, class_mass):
 
 
 @_jit
-def accumulate_cells(x, sign, image, row, angle, weight, cosine, sine, sums):
+def accumulate_cells(x, sign, parity, image, row, angle, weight, cosine, sine, sums):
     """Add the images of cells, turned back by their angle, to their templates' sums.
 
-    x: (B, 2, bins, width).  weight: (cells,).  cosine, sine: (n_psi, bins) of m psi.  sums: (T, 2, bins, width).
-    The cells of one (row, image) stand together, so each image is added once with its angles already summed.
+    x: (B, 2, bins, width).  parity: (bins,), what the mirror does to each.  weight: (cells,).  cosine, sine: (n_psi,
+    bins) of m psi.  sums: (T, 2, bins, width).  The cells of one (row, image) stand together, so each image is added
+    once with its angles already summed.
     """
     bins, width = sign.shape
     real, imag = np.empty(bins, np.float32), np.empty(bins, np.float32)
@@ -234,7 +233,7 @@ def accumulate_cells(x, sign, image, row, angle, weight, cosine, sine, sums):
             c += 1
         out_real, out_imag = sums[r // 2, 0], sums[r // 2, 1]
         for m in range(bins):
-            plus = np.float32(1) if r % 2 == 0 or m % 2 == 0 else np.float32(-1)
+            plus = np.float32(1) if r % 2 == 0 else parity[m]
             p, s = real[m] * plus, imag[m] * plus
             flip = np.float32(1) if r % 2 == 0 else np.float32(-1)
             xr, xi, fold, yr, yi = x[b, 0, m], x[b, 1, m], sign[m], out_real[m], out_imag[m]
@@ -294,12 +293,14 @@ def mark_surroundings(image, row, angle, near, neighbours, n_psi, marks, fresh):
 
 
 @_jit
-def score_cells(x, sign, templates, cosine, sine, marks, image, row, angle, score):
+def score_cells(x, sign, templates, cosine, sine, power, power_bins, marks, image, row, angle, score):
     """Score the marked cells one by one; returns their number (call with empty arrays to count).
 
-    x: (B, 2, bins, width).  templates: (T, 2, bins, width), metric included.  marks: as in mark_fine_cells.
+    x: (B, 2, bins, width).  templates: (T, 2, bins, width), metric included.  power: (B, K, 2, 2, L), see
+    visibility.rows_of, belongs to bins power_bins (L,).  marks: as in mark_fine_cells.
     """
     bins = len(sign)
+    shifts = marks.shape[0] // power.shape[1]
     n_psi = len(cosine)
     real, imag = np.empty(bins, np.float32), np.empty(bins, np.float32)
     counting = len(image) == 0
@@ -315,6 +316,10 @@ def score_cells(x, sign, templates, cosine, sine, marks, image, row, angle, scor
                     continue
                 if not counting:
                     _correlate(x[b], sign, templates[t], m == 1, real, imag)
+                    seen = power[b, t // shifts, m]
+                    for i in range(len(power_bins)):
+                        real[power_bins[i]] -= seen[0, i]
+                        imag[power_bins[i]] -= seen[1, i]
                 for psi in range(n_psi):
                     if (mark[psi >> 6] >> np.uint64(psi & 63)) & np.uint64(1):
                         if not counting:

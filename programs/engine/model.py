@@ -129,7 +129,7 @@ def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, ste
     if not fixed.fractions:
         changes["fractions"] = s.class_mass / s.class_mass.sum()
         if mirror:
-            changes["mirror"] = np.where(alive, s.mirror_mass / mass, 0.5)
+            changes["mirror"] = np.where(alive, np.minimum(s.mirror_mass / mass, 1), 0.5)      # rounding may exceed one
     # a reference stands for members of mean scale, whatever it was when they were averaged
     used = np.where(alive, s.used_scale / mass / model.scale, 1)
     polar = polar * used[:, None, None]

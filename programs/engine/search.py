@@ -102,8 +102,11 @@ class Grid:
         starts = range(0, len(self.shifts), SHIFTS)
         return [(k, slice(start, start + SHIFTS)) for k in range(references) for start in starts]
 
-    def scores(self, x, templates):
-        """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width)."""
+    def scores(self, x, templates, power=(), power_bins=()):
+        """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width).
+
+        power: partial products (up to 4, L, B, K) of K = T / shifts references, taken off in the bins (L,) given.
+        """
         bins, count, width = self.disk.bins, len(x), len(templates)
         g = np.empty((4, bins, count * width), np.float32)
         product = np.empty((bins, count, width), np.float32)
@@ -111,6 +114,9 @@ class Grid:
         for out, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
                                         (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
             np.matmul(image.transpose(1, 0, 2), templates[:, part].transpose(1, 2, 0), out=product)
+            if out < len(power):
+                for one, m in zip(power[out], power_bins):
+                    product[m].reshape(*one.shape, -1)[:] -= one[..., None]
             np.matmul(table, product.reshape(bins, -1), out=g[out])
         return g.reshape(4, bins, count, width)
 
@@ -127,7 +133,7 @@ class Grid:
 
     def spread_cells(self, cells, x, sums):
         """The same for a list of cells: add each cell's image, weighted, to the sums (T, 2, bins, width)."""
-        kernels.accumulate_cells(x, self.disk.sign, cells.image, cells.row, cells.angle, cells.weight,
+        kernels.accumulate_cells(x, self.disk.sign, self.disk.parity, cells.image, cells.row, cells.angle, cells.weight,
                                  self.cell_cosine, self.cell_sine, sums)
 
     def children(self, fine):

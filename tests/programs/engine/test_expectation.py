@@ -5,7 +5,7 @@ import pytest
 from mlalign.programs.engine import expectation as module
 from mlalign.programs.engine import search
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.expectation import Expectation
+from mlalign.programs.engine.expectation import Expectation, Images
 from mlalign.programs.engine.noise import Noise
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.tests.programs.engine.blobs import DISTINCT, PHANTOMS, all_cells
@@ -30,7 +30,7 @@ def sums_of(search, block, x, grid, tiles):
 def check(scene, log_class, sigma, df=None, scale=None, tiles=(slice(0, 2),)):
     """Compare a block with the brute force; returns both."""
     truth, engine = posterior(scene, log_class, sigma, df, scale), make(scene, log_class, sigma, df)
-    block = engine.block(scene.x, truth.power, scale)
+    block = engine.block(Images(scene.x, truth.power, scale))
     gamma, u, r = truth.gamma, truth.robust, truth.r
     close = {"rtol": 1e-3, "atol": 2e-4}
     np.testing.assert_allclose(block.log_likelihood, truth.evidence, rtol=1e-5, atol=0.01)
@@ -75,8 +75,8 @@ def test_tiles_change_nothing(scene, dense, monkeypatch):
 
 def test_narrow_posteriors_become_lists_of_cells(scene):
     power = scene.grid.disk.power(scene.x)
-    assert make(scene, WITH_MIRROR, 0.05).block(scene.x, power).cells is not None
-    assert make(scene, WITH_MIRROR, 9.0).block(scene.x, power).dense is not None
+    assert make(scene, WITH_MIRROR, 0.05).block(Images(scene.x, power)).cells is not None
+    assert make(scene, WITH_MIRROR, 9.0).block(Images(scene.x, power)).dense is not None
 
 
 @pytest.mark.parametrize("sigma", [0.4, 3.0])
@@ -98,7 +98,7 @@ def test_pose_is_that_of_the_image(scene):
     grid, n_psi = scene.grid, scene.grid.disk.n_psi
     between = PHANTOMS[0].image(grid.disk.n, 2 * np.pi * 4.5 / n_psi, True, grid.shifts[3])
     x = grid.disk.harmonics(between[None])
-    pose = make(scene, WITH_MIRROR, 0.5).block(x, grid.disk.power(x)).pose[0]
+    pose = make(scene, WITH_MIRROR, 0.5).block(Images(x, grid.disk.power(x))).pose[0]
     assert pose[0] == pytest.approx(4.5, abs=0.05)
     np.testing.assert_allclose(pose[1:3], grid.shifts[3], atol=0.05)
     assert pose[3] == 1
@@ -128,9 +128,9 @@ def exhaustive_and_fast(snr, df=None, significance=1e-12):
         return Expectation(grid, grid.disk.polar(references), log_class, 1.2, noise, *more)
 
     x, xc = fine.disk.harmonics(images), coarse.disk.harmonics(images)
-    power = fine.disk.power(x)
     fast = one(fine, one(coarse), significance)
-    return one(fine).block(x, power), fast.block((x, (xc, coarse.disk.power(xc))), power)
+    images = Images(x, fine.disk.power(x))
+    return one(fine).block(images), fast.block(images, Images(xc, coarse.disk.power(xc)))
 
 
 @pytest.mark.parametrize("df", [None, 6.0], ids=["gauss", "student"])

@@ -27,13 +27,13 @@ def partial():
     g[2:, [0, -1]] = 0
     return SimpleNamespace(
         g=g, table=table_of(g), prior=rng.standard_normal((2, T)).astype(np.float32),
-        half_power=rng.random(T).astype(np.float32), scale=rng.uniform(0.5, 1.5, (B, REFERENCES)).astype(np.float32))
+        scale=rng.uniform(0.5, 1.5, (B, REFERENCES)).astype(np.float32))
 
 
 def posterior(partial, scale=None, student=False):
     """Gains and log-posteriors (B, T, 2, N_PSI), written out."""
     r = np.repeat(np.ones((B, REFERENCES)) if scale is None else scale, SHIFTS, axis=1)[:, :, None, None]
-    gain = (r * partial.table - r**2 * partial.half_power[:, None, None]) * KAPPA
+    gain = r * partial.table * KAPPA
     tail = -NU * np.log(1 - TAU[:, None, None, None] * gain) if student else gain
     return gain, tail + partial.prior.T[:, :, None]
 
@@ -41,8 +41,8 @@ def posterior(partial, scale=None, student=False):
 def extract(partial, threshold, scale, nu, room):
     row_top = np.full((2, B, T), np.inf, np.float32)
     cells = empty(room)
-    found = kernels.extract_cells(partial.g, row_top, threshold, partial.prior, partial.half_power, scale, SHIFTS,
-                                  KAPPA, nu, TAU, cells)
+    found = kernels.extract_cells(partial.g, row_top, threshold, partial.prior, scale, SHIFTS, KAPPA, nu, TAU,
+                                  cells)
     return found, cells
 
 
@@ -90,7 +90,7 @@ def test_extract_cells_leaves_out_rows_whose_best_is_too_low(partial):
     row_top = np.full((2, B, T), -np.inf, np.float32)
     row_top[1, 2, 4] = 0
     cells = empty(100)
-    found = kernels.extract_cells(partial.g, row_top, np.full(B, -99, np.float32), partial.prior, partial.half_power,
+    found = kernels.extract_cells(partial.g, row_top, np.full(B, -99, np.float32), partial.prior,
                                   np.ones((B, REFERENCES), np.float32), SHIFTS, KAPPA, np.float32(0), TAU, cells)
     assert found == N_PSI
     assert set(cells[0][:found]) == {2} and set(cells[1][:found]) == {9}
@@ -99,13 +99,12 @@ def test_extract_cells_leaves_out_rows_whose_best_is_too_low(partial):
 @pytest.mark.parametrize("mirror", [True, False])
 def test_dense_weights(partial, mirror):
     """to_log_posterior, sum_rows and cells_of_class see each cell once, with its own log-posterior."""
-    bias = partial.prior - partial.half_power * KAPPA
     _, logp = posterior(partial)
     if not mirror:
         logp = np.where(np.arange(2)[:, None] == 1, -np.inf, logp)
     top = logp.max((1, 2, 3))
     p = partial.g.copy()
-    kernels.to_log_posterior(p, mirror, bias, KAPPA, top.astype(np.float32))
+    kernels.to_log_posterior(p, mirror, partial.prior, KAPPA, top.astype(np.float32))
     np.exp(p, out=p)
     expected = np.exp(logp - top[:, None, None, None])
     rows = np.empty((2, B, T), np.float32)
@@ -158,13 +157,11 @@ def test_normalise_cells():
 
 @pytest.mark.parametrize("student", [False, True])
 def test_weigh_scores(partial, student):
-    half_power = np.array([0.3, 0.8], np.float32)
-    partial.half_power = np.repeat(half_power, SHIFTS)
     gain, expected = posterior(partial, partial.scale, student)
     image, template, m = np.indices(gain.shape).reshape(4, -1)[:3]
     score = partial.table.ravel().astype(np.float32)
     logp, e = np.empty((2, len(score)), np.float32)
-    kernels.weigh_scores(image.astype(np.int32), (2 * template + m).astype(np.int32), score, partial.prior, half_power,
+    kernels.weigh_scores(image.astype(np.int32), (2 * template + m).astype(np.int32), score, partial.prior,
                          partial.scale, SHIFTS, KAPPA, NU if student else np.float32(0), TAU, logp, e)
     np.testing.assert_allclose(e, gain.ravel(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(logp, expected.ravel(), rtol=1e-4, atol=1e-5)
@@ -232,7 +229,9 @@ def test_score_cells_scores_the_marked_cells(scene):
         marks[..., -1] &= np.uint64(2 ** (n_psi % 64) - 1)
     marks[3] = 0
     wanted = bits(marks, n_psi)
-    arguments = scene.x, grid.disk.sign, scene.templates, grid.cell_cosine, grid.cell_sine, marks
+    harmonics = np.array([0, 2, 4])
+    power = np.random.default_rng(6).random((count, 2, 2, 2, 3), np.float32)
+    arguments = (scene.x, grid.disk.sign, scene.templates, grid.cell_cosine, grid.cell_sine, power, harmonics, marks)
     found = kernels.score_cells(*arguments, *empty(0)[:4])
     assert found == wanted.sum()
     image, row, angle, score = empty(found)[:4]
@@ -241,7 +240,9 @@ def test_score_cells_scores_the_marked_cells(scene):
     assert order == sorted(order)
     where = row // 2, image, row % 2, angle
     assert wanted[where].all() and len(set(order)) == found
-    expected = scene.expected.swapaxes(0, 1)[where]
+    angles = 2 * np.pi / n_psi * np.outer(angle, harmonics)
+    seen = power[image, row // 2 // len(grid.shifts), row % 2]
+    expected = scene.expected.swapaxes(0, 1)[where] - (seen[:, 0] * np.cos(angles) + seen[:, 1] * np.sin(angles)).sum(1)
     np.testing.assert_allclose(score, expected, atol=1e-4 * np.abs(expected).max())
 
 
