@@ -56,21 +56,39 @@ class ColouredNoise:
         """The images will be (size, size)."""
         self.size, self.excess = size, np.sqrt(fall) - 1
         self._wide = fft.next_fast_len(2 * size, real=True)     # the middle of it does not know that it wraps
-        whole = np.hypot(*np.meshgrid(*2 * [fft.fftfreq(self._wide)]))
-        self._scale = 1 / self._shape(whole).mean()
-        self._amplitude = np.sqrt(self.variance(_frequencies(self._wide)[0])).astype(np.float32)
-
-    def variance(self, frequency):
-        """The noise's variance at frequencies in 1/px; white noise of standard deviation 1 has 1 everywhere."""
-        return self._scale * self._shape(np.asarray(frequency))
+        self._scale = 1 / self._shape(_whole(self._wide)).mean()
+        self._amplitude = np.sqrt(self._variance(_frequencies(self._wide)[0])).astype(np.float32)
 
     def __call__(self, rng):
         """One image (size, size) float32 of noise."""
         return _filtered(rng.standard_normal((self._wide, self._wide), dtype=np.float32), self._amplitude, self.size)
 
+    def spectrum(self):
+        """Frequencies in 1/px (size // 2 + 1,) and the mean power of the images' coefficients around them.
+
+        White noise has 1 everywhere.  It is exact for images of this size, whose edges spread every coefficient's
+        power over its neighbours.
+        """
+        n, near = self.size, 1 - np.arange(self.size) / self.size
+        covariance = fft.ifft2(self._variance(_whole(self._wide))).real
+        for _ in range(2):          # the share of an image's pairs of pixels at each distance, either way round
+            covariance = (covariance[:n].T * near + covariance[-n:].T * (1 - near))
+        power = fft.fft2(covariance).real.ravel()
+        shell = np.rint(_whole(n) * n).astype(int).ravel()
+        means = np.bincount(shell, power) / np.bincount(shell)
+        return np.arange(n // 2 + 1) / n, means[:n // 2 + 1]
+
+    def _variance(self, frequency):
+        return self._scale * self._shape(frequency)
+
     def _shape(self, frequency):
         nyquists = 2 * frequency
         return (1 + self.excess / (1 + (nyquists / LOW_EXCESS)**4)) / (1 + self.excess * nyquists**2)
+
+
+def _whole(size):
+    """Radius in 1/px of fft2's coefficients."""
+    return np.hypot(fft.fftfreq(size)[:, None], fft.fftfreq(size))
 
 
 def _frequencies(size):

@@ -46,8 +46,7 @@ def run(arguments):
             writer.append(images)
             bar.update(len(images))
     if imaging.noise:
-        frequency = np.arange(size // 2 + 1) / size
-        rows = {"resolutionFreqFourier": frequency, "mlfNoise": imaging.noise.variance(frequency)}
+        rows = dict(zip(("resolutionFreqFourier", "mlfNoise"), imaging.noise.spectrum()))
         write_star(f"{arguments.oroot}noise.xmd", {"ctf000001": rows})
     names = np.array([f"{i:06d}@{Path(stack).name}" for i in range(1, count + 1)], dtype=object)
     ones = np.ones(count, int)

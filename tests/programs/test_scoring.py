@@ -70,3 +70,19 @@ def test_members_of_another_true_class_have_no_pose_error(planted):
 def test_unrelated_partitions_have_no_agreement(planted):
     shuffled = {**planted, "ref": np.random.default_rng(3).permutation(planted["ref"])}
     assert abs(adjusted_rand_index(planted, shuffled)) < 0.02
+
+
+def test_images_without_a_particle_count_nowhere(planted):
+    rng = np.random.default_rng(4)
+    result = moved(planted)
+    result["ref"] = np.where(rng.random(800) < 0.1, 1 + rng.integers(0, 4, 800), result["ref"])
+    # most of class 5 is empty, and class 6 is nothing else
+    extra, junk = 60, rng.integers(0, 800, 60)
+    mixed = {label: np.concatenate([values, values[junk]]) for label, values in planted.items()}
+    mixed["ref"][-extra:] = 0
+    longer = {label: np.concatenate([values, values[junk]]) for label, values in result.items()}
+    longer["ref"][-extra:] = np.where(np.arange(extra) < 30, 5, 6)
+    result["ref"][:5] = longer["ref"][:5] = 5
+    assert score(mixed, longer) == pytest.approx(score(planted, result))
+    assert match_classes(mixed, longer) == match_classes(planted, result)
+    assert np.isnan(pose_errors(mixed, longer)[0][-extra:]).all()
