@@ -24,6 +24,19 @@ doi = {10.1093/bioinformatics/bti1140},
 url = {https://doi.org/10.1093/bioinformatics/bti1140}
 }
 
+@article{Scheres2007,
+title = {Modeling experimental image formation for likelihood-based classification of electron microscopy data},
+author = {Scheres, Sjors H. W. and N{\\'u}{\\~n}ez-Ram{\\'i}rez, Rafael and G{\\'o}mez-Llorente, Yacob
+  and San Mart{\\'i}n, Carmen and Eggermont, Paul P. B. and Carazo, Jos{\\'e} Mar{\\'i}a},
+journal = {Structure},
+volume = {15},
+number = {10},
+pages = {1167--1177},
+year = {2007},
+doi = {10.1016/j.str.2007.09.003},
+url = {https://doi.org/10.1016/j.str.2007.09.003}
+}
+
 @article{Scheres2009a,
 title = {Introducing robustness to maximum-likelihood refinement of electron-microscopy data},
 author = {Scheres, Sjors H. W. and Carazo, Jose Maria},

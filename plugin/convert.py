@@ -2,15 +2,16 @@
 import numpy as np
 from pwem.constants import ALIGN_NONE
 from pwem.objects import SetOfClasses, Transform
-from pyworkflow.object import Float
+from pyworkflow.object import Float, Integer
 
 from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.geometry import pose_matrix
 
 # columns of the programs' results that become attributes of the classified particles and of the classes
-PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust")
+PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "defocusGroup")
 CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution")
+WHOLE_SCORES = {"_mlalignDefocusGroup"}
 
 
 # ---- from Scipion
@@ -20,15 +21,17 @@ def write_images(images, path):
 
     images: SetOfParticles, SetOfAverages, or SetOfClasses2D, whose representatives are written.
     Columns: itemId (Scipion's id), image (``index@file`` as stored in the set), enabled, samplingRate (Å/px)
-    and, when the set has them, micrograph, micrographId, and the CTF in Xmipp's labels and units.
+    and, when the set has them, micrograph, micrographId, rlnOpticsGroup, and the CTF in Xmipp's labels and units.
     Returns the number of rows; raises ValueError when no image is enabled.
     """
     columns = None
     for row in _rows(images):
         columns = columns or {label: [] for label in row}
+        different = [label for label in {**columns, **row} if (label in columns) != (label in row)]
+        if different:
+            raise ValueError(f"item {row['itemId']} has {'no' if different[0] in columns else 'a'} {different[0]}, "
+                             "unlike the first item")
         for label, values in columns.items():
-            if label not in row:
-                raise ValueError(f"item {row['itemId']} has no {label}; the first item has one")
             values.append(row[label])
     if not columns:
         raise ValueError(f"{images} has no enabled item")
@@ -48,6 +51,7 @@ def _rows(images):
         if image.isEnabled():
             row = _row(image, image.getObjId(), sampling)
             row.update(_micrograph(image))
+            row.update(_optics_group(image))
             if has_ctf:
                 row.update(_ctf(image))
             yield row
@@ -71,17 +75,25 @@ def _micrograph(image):
     return row
 
 
+def _optics_group(image):
+    """The number that protocols of RELION give particles that were taken alike."""
+    group = image.getAttributeValue("_rlnOpticsGroup")
+    return {} if group is None else {"rlnOpticsGroup": group}
+
+
 def _ctf(image):
     ctf, microscope = image.getCTF(), image.getAcquisition()
+    if ctf is None:
+        return {}
     row = {"ctfDefocusU": ctf.getDefocusU(),
            "ctfDefocusV": ctf.getDefocusV(),
            "ctfDefocusAngle": ctf.getDefocusAngle(),
-           "ctfVoltage": microscope.getVoltage(),
-           "ctfSphericalAberration": microscope.getSphericalAberration(),
-           "ctfQ0": microscope.getAmplitudeContrast()}
-    if ctf.hasPhaseShift():
-        row["ctfPhaseShift"] = ctf.getPhaseShift()
-    return row
+           "ctfPhaseShift": ctf.getPhaseShift() or 0.0}
+    if microscope is not None:
+        row.update(ctfVoltage=microscope.getVoltage(),
+                   ctfSphericalAberration=microscope.getSphericalAberration(),
+                   ctfQ0=microscope.getAmplitudeContrast())
+    return {label: value for label, value in row.items() if value is not None}
 
 
 def _column(values):
@@ -211,4 +223,5 @@ def _attribute(label):
 
 def _set_scores(item, scores, row):
     for attribute, column in scores.items():
-        setattr(item, attribute, Float(float(column[row])))
+        kind = Integer if attribute in WHOLE_SCORES else Float
+        setattr(item, attribute, kind(column[row]))

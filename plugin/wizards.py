@@ -2,13 +2,13 @@
 from pwem.constants import UNIT_PIXEL
 from pwem.wizards.wizard import ParticleMaskRadiusWizard
 
-from mlalign.protocols import MlalignProtML2D
+from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D
 
 
 class MlalignParticleRadiusWizard(ParticleMaskRadiusWizard):
     """Draws the circle of a given radius on the input particles."""
 
-    _targets = [(MlalignProtML2D, ["radius"])]
+    _targets = [(MlalignProtML2D, ["radius"]), (MlalignProtMLF2D, ["radius"])]
 
     def _getProvider(self, protocol):
         return self._getListProvider(protocol.inputParticles)

@@ -39,7 +39,7 @@ class ProgramProtocol:
         raise NotImplementedError
 
     def _options(self):
-        """The program's options in order: {option: value}; True is a flag, None and False leave it out."""
+        """The program's options in order: {option: value}, see :func:`command_line`."""
         raise NotImplementedError
 
     def convertInputStep(self, signature):
@@ -67,7 +67,7 @@ class ProgramProtocol:
         self._runProgram(command_line(options))
 
     def _prepareRun(self, options, signature):
-        """{identity, seed} of this run; the files of an earlier run that it cannot resume are removed."""
+        """{identity, seed, root} of this run; the files of an earlier run that it cannot resume are removed."""
         same = {option: value for option, value in options.items() if option not in self.RESUMABLE}
         identity = digest(same, signature)
         path = self._getExtraPath("run.json")
@@ -76,13 +76,17 @@ class ProgramProtocol:
                 state = json.load(file)
             if state["identity"] == identity:
                 return state
-        for old in glob.glob(glob.escape(self._root()) + "*"):
-            cleanPath(old)
+            self._removeFiles(state.get("root", self._root()))      # perhaps of another program
+        self._removeFiles(self._root())
         seed = options["--random_seed"]
-        state = {"identity": identity, "seed": int(time.time()) if seed < 0 else seed}
+        state = {"identity": identity, "seed": int(time.time()) if seed < 0 else seed, "root": self._root()}
         with open(path, "w") as file:
             json.dump(state, file)
         return state
+
+    def _removeFiles(self, root):
+        for path in glob.glob(glob.escape(root) + "*"):
+            cleanPath(path)
 
     def _runProgram(self, arguments):
         """Run the program; its own error message becomes the protocol's."""
@@ -124,14 +128,15 @@ class ProgramProtocol:
 
 
 def command_line(options):
-    """The arguments for {option: value}: True is a flag, None and False are left out."""
+    """The arguments for {option: value}: True is a flag, None and False are left out, a list is several values."""
     arguments = []
     for option, value in options.items():
         if value is None or value is False:
             continue
         arguments.append(option)
         if value is not True:
-            arguments.append(f"{value:.10g}" if isinstance(value, float) else str(value))
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"{one:.10g}" if isinstance(one, float) else str(one) for one in values]
     return arguments
 
 

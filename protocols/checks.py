@@ -18,6 +18,12 @@ def image_errors(images):
     return [] if x == y else [f"The images of {path} have {x} x {y} pixels, expected a square box."]
 
 
+def pixel_size_errors(particles):
+    """An error when a set has no pixel size."""
+    size = particles.getSamplingRate()
+    return [] if size and size > 0 else [f"The particles' pixel size is {size} Å/px, expected more than 0."]
+
+
 def _first_path(images):
     first = images.getFirstItem()
     return (first.getRepresentative() if isinstance(first, Class2D) else first).getFileName()

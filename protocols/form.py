@@ -17,9 +17,9 @@ class FormWriter:
         self.form.addSection(label=label)
         self.container = self.form
 
-    def group(self, label, advanced=False):
+    def group(self, label, advanced=False, condition=None):
         """What is added next goes into this group, until the next group or section."""
-        self.container = self.form.addGroup(label, expertLevel=_level(advanced))
+        self.container = self.form.addGroup(label, expertLevel=_level(advanced), condition=condition)
 
     def add(self, name, kind, label, default=None, advanced=False, **details):
         """Add a parameter of class ``kind``; ``details``: its other arguments (condition, validators, …)."""

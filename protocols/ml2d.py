@@ -1,4 +1,4 @@
-"""The protocol ML2D."""
+"""The protocol ML2D, which runs MLF2D as well."""
 import os
 from enum import Enum
 
@@ -10,7 +10,8 @@ from mlalign import __version__
 from mlalign.convert import fill_averages, fill_classes2d, write_images
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, not_normalised
+from .checks import few_particles, image_errors, match_errors, not_normalised, pixel_size_errors
+from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
 from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
 from .summary import final_lines, progress_lines, starting_lines
 
@@ -40,6 +41,9 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     rest as it is, and let it converge. While it runs, the summary and _Analyze results_ show how far it
     is. Good classes have clear features and are found again with another random seed.
 
+    *With the CTF.* The switch _Use MLF2D instead of ML2D?_ models the CTF of every particle and the spectrum of
+    the noise as well; it is what the protocol MLF2D does.
+
     *Stopped or killed?* Execute it again with the run mode _Continue_: it goes on from its last
     iteration. After a change of the maximum number of iterations it goes on as well; after a change of
     anything that matters for the result it starts anew.
@@ -48,11 +52,17 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     _label = "ML2D"
     _devStatus = NEW
     _possibleOutputs = ML2DOutputs
-    _program = "ml_align2d"
-    _prefix = "ml2d"
 
     def _defineParams(self, form):
         define_form(form)
+
+    @property
+    def _program(self):
+        return "mlf_align2d" if self.doMlf else "ml_align2d"
+
+    @property
+    def _prefix(self):
+        return "mlf2d" if self.doMlf else "ml2d"
 
     # ---- the command line
 
@@ -63,6 +73,12 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         return pointers
 
     def _options(self):
+        own = fourier_options(self) if self.doMlf else {"--maxres": self._digitalLimit(),
+                                                        "--iem": self.iemBlocks.get()}
+        return {**self._sharedOptions(), **own}
+
+    def _sharedOptions(self):
+        """What both programs take."""
         generate, fast, student = (p.get() for p in (self.doGenerateReferences, self.doFast, self.doStudent))
         return {
             "-i": self._particlesFile(),
@@ -79,7 +95,6 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "--psi_step": self.psiStep.get(),
             "--max_shift": _unless_negative(self.maxShift.get()),
             "--save_memB": self.maxShift.get() < 0 and self.narrowShifts.get(),
-            "--maxres": self._digitalLimit(),
             "--radius": _unless_negative(self.radius.get()),
             "--noise": self.stdNoise.get(),
             "--fix_sigma_noise": self.fixNoise.get(),
@@ -92,7 +107,6 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "--norm": self.doNorm.get(),
             "--iter": self.maxIters.get(),
             "--eps": self.eps.get(),
-            "--iem": self.iemBlocks.get(),
             "--min_class": _unless_negative(self.minClassSize.get()),
             "--random_seed": self.randomSeed.get(),
             "--thr": self.numberOfThreads.get(),
@@ -133,30 +147,37 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     # ---- what Scipion asks
 
     def _validate(self):
-        particles, references = self.inputParticles.get(), self.inputReferences.get()
+        particles = self.inputParticles.get()
         if particles is None:
             return []               # Scipion itself reports it
-        errors = image_errors(particles)
+        errors = image_errors(particles) or pixel_size_errors(particles)
+        if errors:
+            return errors           # the other checks need a box and a pixel size
         if not self.doGenerateReferences:
+            references = self.inputReferences.get()
             if references is None:
-                return [*errors, "*Class image(s)*: choose images to start from, or generate the classes."]
+                return ["*Class image(s)*: choose images to start from, or generate the classes."]
             errors += image_errors(references) or match_errors(particles, references)
         classes = self._numberOfClasses()
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
-        return errors + self._rangeErrors(particles.getXDim() // 2, 2 * particles.getSamplingRate())
+        return errors + self._rangeErrors(particles.getXDim() // 2) + (
+            fourier_errors(self) if self.doMlf else self._limitErrors(2 * particles.getSamplingRate()))
 
-    def _rangeErrors(self, half_box, finest):
+    def _rangeErrors(self, half_box):
         errors = []
         if self.radius != -1 and not 2 <= self.radius.get() <= half_box:
             errors.append(f"*Particle radius* is {self.radius} px, expected 2 to {half_box} (half the box), "
                           "or -1 for half the box.")
-        if self.limitResolution == ANGSTROM and self.highResLimit < finest:
-            errors.append(f"*High-resolution limit* is {self.highResLimit} Å, expected at least "
-                          f"{finest:g} Å, twice the pixel size.")
         if self.fractions.get() and not os.path.exists(self.fractions.get()):
             errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
         return errors
+
+    def _limitErrors(self, finest):
+        if self.limitResolution != ANGSTROM or self.highResLimit >= finest:
+            return []
+        return [f"*High-resolution limit* is {self.highResLimit} Å, expected at least {finest:g} Å, twice the "
+                "pixel size."]
 
     def _numberOfClasses(self):
         if self.doGenerateReferences:
@@ -165,15 +186,15 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
 
     def _warnings(self):
         particles = self.inputParticles.get()
-        return [*few_particles(particles.getSize(), self._numberOfClasses()), *not_normalised(particles)]
+        return [*few_particles(particles.getSize(), self._numberOfClasses()), *not_normalised(particles),
+                *(fourier_warnings(self) if self.doMlf else [])]
 
     def _summary(self):
-        run = self.getRun()
+        run, limit = self.getRun(), self.maxIters.get()
         if not run.results():
             return starting_lines(run)
-        if self.isFinished():
-            return final_lines(run, self.maxIters.get())
-        return progress_lines(run, self.maxIters.get())
+        lines = final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
+        return [*lines, fourier_summary(self)] if self.doMlf else lines
 
     def _methods(self):
         particles = self.inputParticles.get()
@@ -181,25 +202,31 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             return []
         start = (f"random subsets of the particles (the most likely of {self.restarts} starts)"
                  if self.doGenerateReferences else f"the class images {self.getObjectTag('inputReferences')}")
+        model = "in Fourier space [Scheres2007]" if self.doMlf else "[Scheres2005a]"
         mirrored = ", mirrored views included" if self.doMirror else ""
         sentences = [
             f"We aligned and classified the {particles.getSize()} particles "
             f"{self.getObjectTag('inputParticles')} into {self._numberOfClasses()} classes by maximum "
-            f"likelihood [Scheres2005a] with mlalign {__version__}, which computes in-plane rotations with "
+            f"likelihood {model} with mlalign {__version__}, which computes in-plane rotations with "
             "non-uniform Fourier transforms [Barnett2019].",
             f"The first references were {start}; rotations were sampled every {self.psiStep} "
             f"degrees{mirrored}."]
+        if self.doMlf:
+            sentences += fourier_methods(self)
         if self.doFast:
             sentences.append("The search was restricted to significant poses [Scheres2005b].")
         if self.doStudent:
             sentences.append("The noise was modelled by a Student-t distribution of "
                              f"{self.studentDf} degrees of freedom [Scheres2009a].")
         if self.doNorm:
-            sentences.append("Contrast and background of every image were refined [Scheres2009b].")
+            refined = "The contrast of every image was" if self.doMlf else \
+                "Contrast and background of every image were"
+            sentences.append(f"{refined} refined [Scheres2009b].")
         return [" ".join(sentences)]
 
     def _citations(self):
-        used = {"Scheres2005a": True, "Scheres2005b": self.doFast.get(), "Scheres2009a": self.doStudent.get(),
+        used = {"Scheres2005a": not self.doMlf, "Scheres2007": self.doMlf.get(),
+                "Scheres2005b": self.doFast.get(), "Scheres2009a": self.doStudent.get(),
                 "Scheres2009b": self.doNorm.get(), "Barnett2019": True}
         return [key for key, cited in used.items() if cited]
 

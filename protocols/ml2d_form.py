@@ -1,4 +1,4 @@
-"""The form of ML2D, a function for each tab."""
+"""The form of ML2D and MLF2D, a function for each tab or group."""
 from pyworkflow.protocol.params import (
     GE,
     BooleanParam,
@@ -15,11 +15,22 @@ from .form import FormWriter
 from .ml2d_help import MANUAL
 
 AUTOMATIC, ANGSTROM, DIGITAL = range(3)      # choices of limitResolution
+NO, YES, AS_SET = range(3)                   # choices of areImagesPhaseFlipped; False and True mean the same
+NOISE_GROUPS = ("auto", "optics", "pooled")  # choices of noiseGroups, as the program names them
+
+WITH_CTF = "doMlf and doCorrectAmplitudes"
+LIMITED = "doMlf and not includeAllFreqs"
+GROWING = f"{LIMITED} and fixHigh <= 0"
+NOT_NEGATIVE = GE(0, "should not be negative")
 
 
-def define_form(form):
+def define_form(form, only_mlf=False):
+    """Fill the form of ML2D, or with ``only_mlf`` that of MLF2D, whose switch is on and not to be seen."""
     writer = FormWriter(form, MANUAL)
     define_input(writer)
+    define_program(writer, only_mlf)
+    define_ctf(writer)
+    define_resolution(writer)
     define_search(writer)
     define_model(writer)
     define_iterations(writer)
@@ -40,6 +51,39 @@ def define_input(writer):
         validators=[Positive])
 
 
+def define_program(writer, only_mlf):
+    writer.add("doMlf", BooleanParam, "Use MLF2D instead of ML2D?", only_mlf, important=True,
+               condition="False" if only_mlf else None)
+
+
+def define_ctf(writer):
+    writer.group("CTF", condition="doMlf")
+    add = writer.add
+    add("doCorrectAmplitudes", BooleanParam, "Use CTF-amplitude correction?", True, condition="doMlf")
+    add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=WITH_CTF,
+        choices=["no", "yes", "as the set says"], display=EnumParam.DISPLAY_HLIST)
+    add("ctfAffectedRefs", BooleanParam, "Class images are CTF-affected?", False, advanced=True,
+        condition=f"{WITH_CTF} and not doGenerateReferences")
+
+
+def define_resolution(writer):
+    writer.group("Resolution")
+    add = writer.add
+    add("limitResolution", EnumParam, "Resolution used", AUTOMATIC, condition="not doMlf",
+        choices=["automatic", "limit in Å", "limit as digital frequency"])
+    add("includeAllFreqs", BooleanParam, "Use all frequencies?", False, advanced=True, condition="doMlf")
+    add("fixHigh", FloatParam, "Fixed resolution (Å)", -1.0, advanced=True, condition=LIMITED)
+    add("highResLimit", FloatParam, "High-resolution limit (Å)", 20.0, validators=[NOT_NEGATIVE],
+        condition=f"({GROWING}) or (not doMlf and limitResolution == {ANGSTROM})")
+    add("firstResLimit", FloatParam, "Limit in the first iteration (Å)", 0.0, advanced=True, condition=GROWING,
+        validators=[NOT_NEGATIVE])
+    add("lowResLimit", FloatParam, "Low-resolution limit (Å)", 999.0, advanced=True, condition=LIMITED,
+        validators=[Positive])
+    add("maxFrequency", FloatParam, "Highest digital frequency (1/px)", 0.25,
+        condition=f"not doMlf and limitResolution == {DIGITAL}",
+        validators=[Range(1e-3, 0.5, "should be between 0.001 and 0.5")])
+
+
 def define_search(writer):
     writer.section("Search")
     add = writer.add
@@ -50,15 +94,8 @@ def define_search(writer):
     add("zeroOffsets", BooleanParam, "Particles are already centred?", False, advanced=True,
         condition="doFast")
     add("radius", IntParam, "Particle radius (px)", -1)
-    add("limitResolution", EnumParam, "Resolution used", AUTOMATIC,
-        choices=["automatic", "limit in Å", "limit as digital frequency"])
-    add("highResLimit", FloatParam, "High-resolution limit (Å)", 20.0,
-        condition=f"limitResolution == {ANGSTROM}", validators=[Positive])
-    add("maxFrequency", FloatParam, "Highest digital frequency (1/px)", 0.25,
-        condition=f"limitResolution == {DIGITAL}",
-        validators=[Range(1e-3, 0.5, "should be between 0.001 and 0.5")])
     add("psiStep", FloatParam, "In-plane rotation sampling (degrees)", 5.0, advanced=True,
-        validators=[Range(0.01, 90, "should be between 0.01 and 90 degrees")])
+        validators=[Range(0.1, 90, "should be between 0.1 and 90 degrees")])
     add("maxShift", FloatParam, "Largest shift (px)", -1.0, advanced=True)
     add("narrowShifts", BooleanParam, "Search fewer shifts?", False, advanced=True, condition="maxShift < 0")
 
@@ -70,12 +107,17 @@ def define_model(writer):
     add("doStudent", BooleanParam, "Robust against outliers?", False)
     add("studentDf", FloatParam, "Degrees of freedom", 6.0, condition="doStudent", validators=[Positive])
     add("sigmaTrick", BooleanParam, "Weight the noise estimate?", True, advanced=True, condition="doStudent")
-    not_negative = GE(0, "should not be negative")
     writer.group("Noise", advanced=True)
+    add("noiseGroups", EnumParam, "Noise spectra", 0, advanced=True, condition=WITH_CTF,
+        choices=["for each optics group and defocus", "for each optics group", "one for all"])
+    add("groupSize", IntParam, "Smallest noise group", 250, advanced=True,
+        condition=f"{WITH_CTF} and noiseGroups != {NOISE_GROUPS.index('pooled')}", validators=[Positive])
+    add("reduceSnr", FloatParam, "Multiply the SNR by", 1.0, advanced=True, condition="doMlf",
+        validators=[Positive])
     add("stdNoise", FloatParam, "Std for pixel noise", 1.0, advanced=True, validators=[Positive])
     add("fixNoise", BooleanParam, "Keep it fixed?", False, advanced=True)
     writer.group("Origin offsets", advanced=True)
-    add("stdOffset", FloatParam, "Std for origin offset (px)", 3.0, advanced=True, validators=[not_negative])
+    add("stdOffset", FloatParam, "Std for origin offset (px)", 3.0, advanced=True, validators=[NOT_NEGATIVE])
     add("fixOffset", BooleanParam, "Keep it fixed?", False, advanced=True)
     writer.group("Class fractions", advanced=True)
     add("fractions", FileParam, "Initial fractions", "", advanced=True)
@@ -87,9 +129,9 @@ def define_iterations(writer):
     add = writer.add
     add("maxIters", IntParam, "Maximum number of iterations", 100, validators=[Positive])
     add("randomSeed", IntParam, "Random seed", 1, validators=[GE(-1, "should be at least -1")])
-    add("eps", FloatParam, "Convergence threshold", 5e-5, advanced=True,
-        validators=[GE(0, "should not be negative")])
+    add("eps", FloatParam, "Convergence threshold", 5e-5, advanced=True, validators=[NOT_NEGATIVE])
     add("minClassSize", FloatParam, "Smallest class", -1.0, advanced=True)
-    add("iemBlocks", IntParam, "Blocks of incremental EM", 1, advanced=True, validators=[Positive])
+    add("iemBlocks", IntParam, "Blocks of incremental EM", 1, advanced=True, condition="not doMlf",
+        validators=[Positive])
     add("writeProbs", BooleanParam, "Write all class probabilities?", False, advanced=True)
     add("memory", FloatParam, "Memory (GiB)", 4.0, advanced=True, validators=[Positive])

@@ -1,4 +1,4 @@
-"""What the form of ML2D says about each parameter: what it does, when to change it, to what (see form.py)."""
+"""What the form of ML2D and MLF2D says about each parameter: what it does, when to change it, to what (see form.py)."""
 MANUAL = """\
 inputParticles
     The particles to classify.  They should be normalised (background mean 0, standard deviation 1) and
@@ -27,6 +27,41 @@ inputReferences
 splitReferences
     Each class image starts this many classes, from random subsets of the particles aligned to it.  With 1
     average and 4 classes per image, for example, the particles are split in four from a common alignment.
+doMlf
+    *No*: compare particles and class averages as they are (ML2D).  Suits stained particles, images without a
+    known CTF and a first look; it is the faster of the two.
+
+    *Yes*: see every class average through the particle's own CTF, and give the noise a spectrum (MLF2D).  Suits
+    cryo images with a known CTF: the averages come out corrected for it, and particles of different defocus no
+    longer fall into different classes.
+doCorrectAmplitudes
+    *Yes*: model the CTF of every particle, astigmatism and phase shift included, and correct the averages for
+    it.  The particles must have a CTF.
+
+    *No*: model the spectrum of the noise only.  No CTF is needed; the averages are not corrected.
+areImagesPhaseFlipped
+    Whether the contrast of every second ring of the CTF was turned over when the particles were extracted.  A
+    wrong answer blurs the averages: the model then subtracts where it should add.
+
+    *as the set says*: Scipion knows when particles were flipped by one of its protocols, or when the import was
+    told so.
+
+    *yes*: for particles that were flipped elsewhere and imported without a word of it.  You are warned that the
+    set does not say so.
+
+    *no*: is refused when the set says that they were flipped.
+ctfAffectedRefs
+    *Yes*: the class images show the effects of the CTF, as averages of ML2D, of RELION's Class2D that ignores
+    the CTF, or of any program without CTF correction do.  They are then compared as they are in the first
+    iteration, whose averages are corrected.
+
+    *No*: they are corrected for the CTF, as the averages of MLF2D are, or projections of a map.
+includeAllFreqs
+    *Yes*: use all frequencies, from the lowest to Nyquist, from the first iteration on.  Noise may lead the
+    first iterations; use it to polish good class images.
+fixHigh
+    Use everything up to this resolution from the first iteration to the last.  -1: begin coarse and let the
+    resolution grow as the averages become clear, up to the limit below.
 doMirror
     Particles that lie face down show the mirror image of those that lie face up.  *Yes* puts both in one
     class, which is what you want for most particles on carbon or in ice.  Say *No* when mirrored views
@@ -51,8 +86,16 @@ limitResolution
 
     *limit*: use everything up to the given resolution from the beginning.
 highResLimit
-    Details finer than this are not used.  20 to 30 Å is enough to tell views apart; not finer than twice
-    the pixel size.
+    Details finer than this are not used.  20 to 30 Å is enough to tell views apart; for detailed averages of
+    many particles take 8 to 12 Å.  It cannot be finer than twice the pixel size.
+
+    In MLF2D 0 sets no limit: the resolution grows as far as the data allow.
+firstResLimit
+    Details finer than this are not used in the first iteration.  Take 40 to 80 Å when the first references are
+    doubtful; 0: no other limit than that of the later iterations.
+lowResLimit
+    Details coarser than this do not count when particles are compared with the averages.  Take one to two
+    particle diameters when gradients of ice or carbon disturb; 999 keeps almost everything.
 maxFrequency
     Details finer than this are not used: 0.5 is everything (Nyquist), 0.25 is four times the pixel size.
 psiStep
@@ -66,9 +109,9 @@ narrowShifts
     *Yes*: try shifts up to 3 instead of 4 standard deviations of the origins, about half as many.  Faster;
     particles far off centre may be missed.
 doNorm
-    *Yes*: estimate the contrast and the background of every image along the way.  Use it when ice thickness
-    or staining varies among particles.  Each image gets two more unknowns, so leave it off when the images
-    are well normalised.
+    *Yes*: estimate the contrast and (in ML2D) the background of every image along the way.  Use it when ice
+    thickness or staining varies among particles.  Each image gets more unknowns, so leave it off when the
+    images are well normalised.
 doStudent
     *Yes*: suppose Student-t instead of Gaussian noise, so that images that fit no class (dirt, aggregates)
     weigh less in the averages.
@@ -77,6 +120,21 @@ studentDf
 sigmaTrick
     *Yes*: the noise is estimated from the images by the same weights as the averages, which converges
     faster.  *No*: from all images alike.
+noiseGroups
+    Which particles share a noise spectrum.  Ice, defocus and microscope change it, but it takes some hundred
+    particles to estimate one.
+
+    *for each optics group and defocus*: of particles taken alike.  Optics groups are those that RELION's
+    protocols assign; without any, all particles are of one.
+
+    *for each optics group*: whatever the defocus.  *one for all*: the most robust, for small sets.
+groupSize
+    A noise group has at least so many particles: the defocus is divided no finer (nor in more than 8 parts),
+    and smaller optics groups are joined.  Fewer than 100 make noisy spectra.
+reduceSnr
+    The signal-to-noise ratios that the averages seem to have are multiplied by this before they are used to
+    filter them.  Less than 1, such as 0.5: smoother averages, when they look grainy.  More than 1 risks that
+    noise is taken for signal.
 stdNoise
     Standard deviation of the noise in a pixel to begin with: 1 for normalised particles.  It is
     re-estimated in every iteration.
@@ -111,7 +169,7 @@ iemBlocks
     fewer iterations for large sets.  4 to 10 suit tens of thousands of particles.
 writeProbs
     *Yes*: also write the probability of every particle to belong to every class, not only to its own, to
-    extra/ml2d_probs.xmd.
+    extra/ml2d_probs.xmd (mlf2d_probs.xmd).
 memory
     What the program may use.  Particles that do not fit are read from disk again in every iteration.
 """

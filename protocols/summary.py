@@ -55,6 +55,10 @@ def _state_lines(run, iteration):
     if info.get("maxres", 0) > 0:
         finest = f"{pixel_size / info['maxres']:.3g} Å" if pixel_size else f"{1 / info['maxres']:.3g} px"
         lines.append(f"Resolution used: {finest}.")
+    if "noiseGroups" in info:
+        groups = int(info["noiseGroups"])
+        lines.append("One noise spectrum for all particles." if groups == 1 else
+                     f"{groups} groups of particles with a noise spectrum each.")
     lines.append(occupancy_line(run.classes(iteration)))
     return lines
 

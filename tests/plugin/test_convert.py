@@ -12,6 +12,7 @@ from pwem.objects import (
     SetOfParticles,
     Transform,
 )
+from pyworkflow.object import Integer
 
 from mlalign.convert import (
     background,
@@ -121,16 +122,38 @@ def test_set_without_ctf(particles):
     assert not [label for label in read_table("in.xmd").columns if label.startswith("ctf")]
 
 
-def test_item_that_lacks_what_the_first_has(particles):
-    other = SetOfParticles(filename="other.sqlite")
+def copied(particles, change):
+    """A set of the same items after ``change(item)``."""
+    other = SetOfParticles(filename="changed.sqlite")
     other.copyInfo(particles)
     for item in particles:
         copy = item.clone()
-        if copy.getObjId() == 11:
-            copy.setMicId(None)
+        copy.setEnabled(item.isEnabled())
+        change(copy)
         other.append(copy)
-    with pytest.raises(ValueError, match="item 11 has no micrographId"):
-        write_images(other, "in.xmd")
+    other.write()
+    return other
+
+
+@pytest.mark.parametrize("without, message", [
+    (11, "item 11 has no micrographId, unlike the first item"),
+    (3, "item 10 has a micrographId, unlike the first item")])
+def test_item_that_differs_from_the_first(particles, without, message):
+    def change(item):
+        if item.getObjId() == without:
+            item.setMicId(None)
+    with pytest.raises(ValueError, match=message):
+        write_images(copied(particles, change), "in.xmd")
+
+
+def test_optics_groups(particles):
+    """RELION's protocols leave them as an attribute of every particle."""
+    def change(item):
+        item._rlnOpticsGroup = Integer(1 + item.getObjId() % 2)
+    write_images(copied(particles, change), "in.xmd")
+    source = open_images("in.xmd")
+    assert source.metadata["rlnOpticsGroup"].tolist() == [1 + item_id % 2 for item_id in ENABLED]
+    assert source.pixel_size == PIXEL                       # a column of RELION among those of Xmipp
 
 
 def test_no_enabled_item(particles):
@@ -176,6 +199,17 @@ def test_classes_read_back(particles):
             expected = [columns[label][row] for label in ("anglePsi", "shiftX", "shiftY", "flip")]
             np.testing.assert_allclose(pose, expected, atol=1e-6)
             assert matrix[2, 2] == (-1 if expected[3] else 1)
+
+
+def test_noise_group_is_a_whole_number(particles):
+    columns = results([1, 2, 2, 1, 1])
+    columns["defocusGroup"] = [1, 2, 2, 3, 1]
+    write_star("out_images.xmd", {"particles": columns})
+    classes = new_classes(particles)
+    fill_classes2d(classes, "out_")
+    items = [item.clone() for one in classes.iterItems() for item in one]
+    assert {item.getObjId(): item._mlalignDefocusGroup.get() for item in items} == dict(zip(ENABLED, [1, 2, 2, 3, 1]))
+    assert all(isinstance(item._mlalignDefocusGroup, Integer) for item in items)
 
 
 def test_the_input_set_is_not_changed(particles):

@@ -13,9 +13,9 @@ from pyworkflow.utils import parseBibTex
 import mlalign
 import mlalign.bibtex
 
-PROTOCOLS = {"MlalignProtML2D": "ML2D"}
+PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D"}
 WIZARDS = {"MlalignParticleRadiusWizard": ["radius"]}
-TREE = {"Protocols SPA": {("2D", "Classify"): ["MlalignProtML2D"]}}
+TREE = {"Protocols SPA": {("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D"]}}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,7 @@ def test_protocols(domain):
 def test_wizards(domain):
     found = ours(domain.getWizards())
     assert {name: parameters for name, cls in found.items() for _, parameters in cls._targets} == WIZARDS
+    assert all({protocol.__name__ for protocol, _ in cls._targets} == set(PROTOCOLS) for cls in found.values())
     for cls in found.values():
         for protocol, parameters in cls._targets:
             assert set(parameters) <= {name for name, _ in protocol().getDefinition().iterParams()}

@@ -7,6 +7,7 @@ from mlalign.tests.protocols import scipion
 
 Imported = namedtuple("Imported", "project particles averages folder disabled")
 DISABLED = {1, 7, 120}
+CTF = ("--defocus", "6000", "16000", "--astigmatism", "600", "--noise_fall", "4")
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,11 @@ def imported(tmp_path_factory):
         particles = scipion.import_particles(project, folder)
         scipion.disable(particles.outputParticles, DISABLED)
         yield Imported(project, particles, scipion.import_averages(project, folder), folder, DISABLED)
+
+
+@pytest.fixture(scope="session")
+def with_ctf(imported, tmp_path_factory):
+    """The same with particles that have a CTF and are not phase-flipped."""
+    folder = scipion.simulated(tmp_path_factory.mktemp("simulated with CTF"), *CTF, count=200)
+    particles = scipion.import_particles_with_ctf(imported.project, folder)
+    return imported._replace(particles=particles, folder=folder, disabled=set())

@@ -32,11 +32,14 @@ def new_project(name):
         os.chdir(before)
 
 
-def simulated(folder, count=120, views=2, snr=0.5, seed=3):
-    """Make particles.mrcs, references.mrcs and truth.xmd in ``folder``, of BOX pixels of PIXEL Å."""
+def simulated(folder, *more, count=120, views=2, snr=0.5, seed=3):
+    """Make particles.mrcs, references.mrcs and truth.xmd in ``folder``, of BOX pixels of PIXEL Å.
+
+    more: other arguments of ``mlalign simulate``.
+    """
     with contextlib.suppress(SystemExit):
         simulate(["--views", str(views), "-n", str(count), "--box", str(BOX), "--pixel_size", str(PIXEL),
-                  "--snr", str(snr), "--mirror", "--seed", str(seed), "-o", f"{folder}/"])
+                  "--snr", str(snr), "--mirror", "--seed", str(seed), "-o", f"{folder}/", *more])
     return Path(folder)
 
 
@@ -46,6 +49,15 @@ def import_particles(project, folder):
     protocol = project.newProtocol(ProtImportParticles, filesPath=str(folder / "particles.mrcs"),
                                    samplingRate=PIXEL, voltage=300, sphericalAberration=2.7,
                                    amplitudeContrast=0.1)
+    return run(project, protocol)
+
+
+def import_particles_with_ctf(project, folder):
+    """Import the particles in ``folder`` with the CTF that particles.star has."""
+    from pwem.protocols import ProtImportParticles
+    protocol = project.newProtocol(ProtImportParticles, importFrom=ProtImportParticles.IMPORT_FROM_RELION,
+                                   starFile=str(folder / "particles.star"), samplingRate=PIXEL, voltage=300,
+                                   sphericalAberration=2.7, amplitudeContrast=0.1)
     return run(project, protocol)
 
 
@@ -84,7 +96,17 @@ def connect(pointer, protocol, output):
 def new_ml2d(project, particles, references=None, **parameters):
     """A new ML2D on the output of an import of particles; references: protocol that imported averages."""
     from mlalign.protocols import MlalignProtML2D
-    protocol = project.newProtocol(MlalignProtML2D, **parameters)
+    return _new(project, MlalignProtML2D, particles, references, parameters)
+
+
+def new_mlf2d(project, particles, references=None, **parameters):
+    """A new MLF2D, see :func:`new_ml2d`."""
+    from mlalign.protocols import MlalignProtMLF2D
+    return _new(project, MlalignProtMLF2D, particles, references, parameters)
+
+
+def _new(project, cls, particles, references, parameters):
+    protocol = project.newProtocol(cls, **parameters)
     connect(protocol.inputParticles, particles, "outputParticles")
     if references is not None:
         protocol.doGenerateReferences.set(False)

@@ -57,7 +57,7 @@ def test_without_particles(imported):
     ({"radius": BOX}, f"*Particle radius* is {BOX} px, expected 2 to {BOX // 2}"),
     ({"radius": 0}, "*Particle radius* is 0 px"),
     ({"psiStep": 0.0}, "*In-plane rotation sampling (degrees)*"),
-    ({"psiStep": 91.0}, "should be between 0.01 and 90 degrees"),
+    ({"psiStep": 91.0}, "should be between 0.1 and 90 degrees"),
     ({"limitResolution": 1, "highResLimit": 5.0}, "is 5.0 Å, expected at least 6 Å, twice the pixel size"),
     ({"limitResolution": 2, "maxFrequency": 0.6}, "should be between 0.001 and 0.5"),
     ({"significance": 0.0}, "should be more than 0 and at most 1"),
@@ -78,7 +78,8 @@ def test_error(protocol, values, message):
 
 
 @pytest.mark.parametrize("values", [
-    {"limitResolution": 0, "highResLimit": 1.0}, {"doFast": False, "significance": 0.0}, {"studentDf": 0.0},
+    {"limitResolution": 0, "highResLimit": 1.0}, {"fixHigh": 1.0, "lowResLimit": 2.0, "groupSize": 0},
+    {"doFast": False, "significance": 0.0}, {"studentDf": 0.0},
     {"doGenerateReferences": True, "splitReferences": 0}])
 def test_what_is_not_used_is_not_checked(protocol, values):
     assert errors(protocol, **values) == []
@@ -101,6 +102,12 @@ def test_classes_from_references_are_counted(protocol, imported):
 def test_images_that_are_not_square(protocol, raw_particles):
     connect(protocol.inputParticles, raw_particles, "outputParticles")
     assert f"have {BOX - 4} x {BOX} pixels, expected a square box" in errors(protocol)[0]
+
+
+@pytest.mark.parametrize("size", [None, 0.0])
+def test_particles_without_a_pixel_size(protocol, imported, monkeypatch, size):
+    monkeypatch.setattr(imported.particles.outputParticles, "getSamplingRate", lambda: size)
+    assert errors(protocol) == [f"The particles' pixel size is {size} Å/px, expected more than 0."]
 
 
 def test_unreadable_images(protocol, imported):
@@ -131,6 +138,7 @@ def test_warnings(protocol, raw_particles):
     ({}, {"Scheres2005a", "Scheres2005b", "Barnett2019"}),
     ({"doFast": False, "doStudent": True}, {"Scheres2005a", "Scheres2009a", "Barnett2019"}),
     ({"doFast": False, "doNorm": True}, {"Scheres2005a", "Scheres2009b", "Barnett2019"}),
+    ({"doMlf": True}, {"Scheres2007", "Scheres2005b", "Barnett2019"}),
 ])
 def test_citations(protocol, values, cited):
     errors(protocol, **values)
