@@ -16,6 +16,8 @@ from .formats.star import read_star
 FINAL = None            # in place of an iteration's number: the run's final result
 INFO = ("logLikelihood", "pMax", "sigmaNoise", "sigmaOffset", "maxres", "changed", "seconds")
 PER_CLASS = ("weight", "classCount", "mirrorFraction", "signalChange", "resolution")
+CURVES = {"noise": "mlfNoise", "signal": "mlfSignal", "ssnr": "resolutionSSNR", "ctf": "mlfCtf",
+          "wiener": "mlfWiener"}
 
 _ITERATION = re.compile(r"iter(\d{3,})$")
 
@@ -33,6 +35,32 @@ class History:
     info: dict
     classes: dict
     pixel_size: float = None
+
+
+@dataclass(frozen=True)
+class NoiseGroup:
+    """Images that share a noise spectrum (MLF2D), and what is known of it; every curve is (M,) over frequency.
+
+    number       : 1, 2, …
+    optics_group : number of the optics group that they belong to
+    count        : images
+    defocus      : (least, largest) in Å; None without CTF
+    frequency    : 1/px, rising
+    noise        : variance, 1 for white noise of images with deviation 1
+    signal       : power of the class averages, in the noise's unit
+    ssnr         : spectral signal-to-noise ratio of the average of a class of mean size
+    ctf, wiener  : root mean square CTF, and SSNR / (SSNR + 1)
+    """
+    number: int
+    optics_group: int
+    count: int
+    defocus: tuple
+    frequency: np.ndarray
+    noise: np.ndarray
+    signal: np.ndarray
+    ssnr: np.ndarray
+    ctf: np.ndarray
+    wiener: np.ndarray
 
 
 class Run:
@@ -106,6 +134,16 @@ class Run:
         table = read_star(path, [block])[block]
         return table.numbers("resolutionFreqFourier"), table.numbers("resolutionFRC")
 
+    def has_spectra(self, iteration=FINAL):
+        """Whether that result has noise spectra, as those of MLF2D do."""
+        return all(path.exists() for path in self._spectra_files(iteration))
+
+    def spectra(self, iteration=FINAL):
+        """The run's :class:`NoiseGroup` list at that iteration, by number; empty when the run wrote none (ML2D)."""
+        if not self.has_spectra(iteration):
+            return []
+        return self._read("spectra", iteration, self._spectra_files(iteration), _noise_groups)
+
     def history(self, iterations=None):
         """The :class:`History` of these iterations (default: all on disk); UserError when there is none."""
         iterations = self.iterations() if iterations is None else list(iterations)
@@ -119,15 +157,19 @@ class Run:
             {label: np.array([_column(table, label, count) for table in tables]) for label in PER_CLASS},
             self.pixel_size(iterations[-1]))
 
+    def _spectra_files(self, iteration):
+        return [Path(f"{self.prefix(iteration)}{name}.xmd") for name in ("noise", "ssnr")]
+
     def _tables(self, iteration):
-        path = self.classes_file(iteration)
-        modified = _modified(path)
-        kept = self._kept.get(iteration)
+        return self._read("classes", iteration, [self.classes_file(iteration)], _classes_and_info)
+
+    def _read(self, what, iteration, paths, read):
+        """``read(*paths)``, kept until one of the files changes."""
+        modified = [_modified(path) for path in paths]
+        kept = self._kept.get((what, iteration))
         if kept is None or kept[0] != modified:
-            blocks = read_star(path, ["classes", "info"])
-            info = {label: values[0] for label, values in blocks["info"].columns.items()}
-            kept = self._kept[iteration] = modified, blocks["classes"], info
-        return kept[1:]
+            kept = self._kept[what, iteration] = modified, read(*paths)
+        return kept[1]
 
 
 def parse_iterations(text):
@@ -139,6 +181,23 @@ def parse_iterations(text):
             raise UserError(f"'{text}' is no selection of iterations, expected something like 1,3-5")
         numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return sorted(numbers)
+
+
+def _classes_and_info(path):
+    blocks = read_star(path, ["classes", "info"])
+    return blocks["classes"], {label: values[0] for label, values in blocks["info"].columns.items()}
+
+
+def _noise_groups(noise_path, ssnr_path):
+    groups = read_star(noise_path, ["groups"])["groups"]
+    names = [f"ctf{number:06d}" for number in groups["defocusGroup"]]
+    spectra = read_star(ssnr_path, names)
+    whole = [groups[label] for label in ("defocusGroup", "opticsGroup", "count")]
+    defocus = zip(groups.numbers("defocusMin"), groups.numbers("defocusMax"))
+    return [NoiseGroup(*map(int, numbers), None if extent == (-1, -1) else extent,
+                       spectra[name].numbers("resolutionFreqFourier"),
+                       **{curve: spectra[name].numbers(label) for curve, label in CURVES.items()})
+            for name, extent, *numbers in zip(names, defocus, *whole)]
 
 
 def _modified(path):

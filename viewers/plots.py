@@ -3,43 +3,14 @@
 ``draw(figure, history, names)`` lays the named plots (keys of :data:`PLOTS`) out on any matplotlib figure, so
 the gallery's window, Scipion's plot windows and a script that saves a picture share the same look.
 """
-import math
-from typing import Callable, NamedTuple
-
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.colors import to_rgba
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from .style import BLUE, DARK, GREEN, LIGHT, ORANGE, RED, Plot, lay_out, muted, resolution_axis
+
 MOST_CLASSES_NAMED = 9      # more bands than this in a stacked area cannot be told apart
-
-_COMMON = {
-    "font.family": "sans-serif", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.titlepad": 9, "axes.labelsize": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "axes.linewidth": 0.8,
-    "grid.linewidth": 0.6, "lines.linewidth": 1.8, "lines.markersize": 3.5, "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5, "legend.fontsize": 8.5, "legend.frameon": False, "figure.dpi": 100,
-    "axes.formatter.useoffset": False,
-}
-
-
-def _style(background, ink, muted, grid):
-    return {**_COMMON, "figure.facecolor": background, "axes.facecolor": background,
-            "savefig.facecolor": background, "text.color": ink, "axes.titlecolor": ink,
-            "axes.labelcolor": muted, "xtick.color": muted, "ytick.color": muted, "axes.edgecolor": grid,
-            "grid.color": grid}
-
-
-LIGHT = _style("#ffffff", "#202327", "#5c636c", "#e3e6ea")
-DARK = _style("#1b1d21", "#e8eaed", "#9aa1ab", "#33373d")
-BLUE, ORANGE, GREEN, RED = "#4f9cf0", "#f0a04b", "#4cb782", "#e5645e"
-
-
-class Plot(NamedTuple):
-    """A title, a function of (axes, history, eps) that draws and labels the axes, and what the plot tells."""
-    title: str
-    function: Callable
-    meaning: str
 
 
 def draw(figure, history, names=None, style=LIGHT, eps=None):
@@ -47,22 +18,7 @@ def draw(figure, history, names=None, style=LIGHT, eps=None):
 
     eps: the run's convergence threshold, marked where it belongs; None leaves the mark out.
     """
-    names = list(names or PLOTS)
-    columns, rows = grid(len(names))
-    with rc_context(style):
-        figure.clear()
-        figure.set_facecolor(style["figure.facecolor"])
-        figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12, wspace=0.04, hspace=0.04)
-        for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(rows, columns, place)
-            axes.set_title(PLOTS[name].title)
-            PLOTS[name].function(axes, history, eps)
-
-
-def grid(count):
-    """(columns, rows) in which :func:`draw` lays out ``count`` plots."""
-    columns = min(math.ceil(math.sqrt(count)), 3)
-    return columns, math.ceil(count / columns)
+    lay_out(figure, [PLOTS[name] for name in names or PLOTS], style, history, eps)
 
 
 def _iterations(axes, history):
@@ -84,7 +40,7 @@ def _nothing(axes, text):
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
-              color=axes.xaxis.label.get_color())
+              color=muted(axes))
 
 
 def _log_likelihood(axes, history, eps):
@@ -123,7 +79,7 @@ def _mirror_fraction(axes, history, eps):
         return _nothing(axes, "mirrors were not searched")
     number = np.arange(1, len(fraction) + 1)
     axes.bar(number, fraction, width=0.8 if len(number) > 3 else 0.4, color=BLUE)
-    axes.axhline(0.5, color=axes.xaxis.label.get_color(), linewidth=1, linestyle=(0, (1, 2)))
+    axes.axhline(0.5, color=muted(axes), linewidth=1, linestyle=(0, (1, 2)))
     axes.set(xlabel=f"class (iteration {history.iterations[-1]})", ylabel="mirrored share",
              xlim=(0.3, len(number) + 0.7), ylim=(0, 1.03))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -155,7 +111,7 @@ def _occupancy(axes, history, eps):
         labels = [*labels[:named], f"{len(order) - named} more"]
     colors = colormaps["viridis"](np.linspace(0.22, 0.86, len(labels)))
     if len(order) > len(labels):
-        colors[-1] = to_rgba(axes.xaxis.label.get_color(), 0.35)
+        colors[-1] = to_rgba(muted(axes), 0.35)
     axes.stackplot(history.iterations, bands.T, colors=colors, labels=labels, edgecolor=axes.get_facecolor(),
                    linewidth=0.6)
     axes.set(ylabel="share of particles", ylim=(0, 1))
@@ -236,10 +192,5 @@ def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK):
             axes.axhline(threshold, color=style["axes.labelcolor"], linewidth=0.8, linestyle=(0, (2, 3)))
         axes.plot(frequency, correlation, color=BLUE, linewidth=1.6)
         axes.fill_between(frequency, correlation, color=BLUE, alpha=0.12, linewidth=0)
-        axes.set(xlim=(0, max(frequency[-1], 1e-6)), ylim=(min(0, np.min(correlation)), 1.03), ylabel="FRC",
-                 yticks=[0, 0.5, 1])
-        axes.set_xlabel("resolution (Å)" if pixel_size else "frequency (1/px)")
-        if pixel_size:
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-            axes.xaxis.set_major_formatter(
-                FuncFormatter(lambda value, _: f"{pixel_size / value:.3g}" if value > 0 else "∞"))
+        axes.set(ylim=(min(0, np.min(correlation)), 1.03), ylabel="FRC", yticks=[0, 0.5, 1])
+        resolution_axis(axes, max(frequency[-1], 1e-6), pixel_size)

@@ -7,7 +7,7 @@ from pyworkflow.viewer import View
 
 from mlalign.programs.results import FINAL
 
-from . import plots
+from .style import grid
 
 CELL = (4.0, 2.9)       # inches of one plot
 
@@ -41,10 +41,10 @@ class GalleryView(View):
         return subprocess.Popen(self.command)
 
 
-def plot_view(history, names, title, eps=None):
-    """A window of Scipion's with the plots ``names`` of a history (see :mod:`mlalign.viewers.plots`)."""
-    columns, rows = plots.grid(len(names))
+def plot_view(draw, subject, names, title, **options):
+    """A window of Scipion's with plots: ``draw`` of :mod:`.plots` or :mod:`.spectra`, and what it is called with."""
+    columns, rows = grid(len(names))
     plotter = EmPlotter(windowTitle=title, figsize=(columns * CELL[0], rows * CELL[1]))
-    plots.draw(plotter.getFigure(), history, names, eps=eps)
+    draw(plotter.getFigure(), subject, names, **options)
     plotter.tightLayoutOn = False           # the figure lays itself out
     return plotter

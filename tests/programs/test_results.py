@@ -6,7 +6,7 @@ import pytest
 
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.star import write_star
-from mlalign.programs.results import FINAL, Run, parse_iterations
+from mlalign.programs.results import CURVES, FINAL, Run, parse_iterations
 
 
 def write(run, iteration, counts=(3, 1), members=True, **info):
@@ -117,6 +117,63 @@ def test_frc(run):
               for ref in (1, 2)}
     write_star(run.prefix(1) + "frc.xmd", curves)
     np.testing.assert_array_equal(run.frc(1, 2), [[0, 0.1], [1, 0.2]])
+
+
+def write_spectra(run, iteration, groups):
+    """Write the spectra of groups, each (optics group, images, least, largest defocus); dict of their curves."""
+    rng = np.random.default_rng(1)
+    optics, count, least, largest = np.array(groups).T
+    numbers = range(1, len(groups) + 1)
+    curves = {f"ctf{n:06d}": {"resolutionFreqFourier": np.linspace(0.01, 0.5, 5), "resolutionFreqReal": np.full(5, -1),
+                              **{label: rng.uniform(0, 1, 5) for label in CURVES.values()}} for n in numbers}
+    write_star(run.prefix(iteration) + "noise.xmd", {
+        "groups": {"defocusGroup": numbers, "opticsGroup": optics.astype(int), "count": count.astype(int),
+                   "defocusMin": least, "defocusMax": largest},
+        **{name: {label: curve[label] for label in ("resolutionFreqFourier", "mlfNoise")}
+           for name, curve in curves.items()}})
+    write_star(run.prefix(iteration) + "ssnr.xmd", curves)
+    return curves
+
+
+def test_spectra(run):
+    curves = write_spectra(run, 2, [(1, 300, 9000.0, 12000.0), (1, 310, 12000.0, 15000.0), (2, 250, -4000.0, -2000.0)])
+    groups = run.spectra(2)
+    assert [(g.number, g.optics_group, g.count, g.defocus) for g in groups] == [
+        (1, 1, 300, (9000, 12000)), (2, 1, 310, (12000, 15000)), (3, 2, 250, (-4000, -2000))]
+    for group, columns in zip(groups, curves.values()):
+        np.testing.assert_array_equal(group.frequency, columns["resolutionFreqFourier"])
+        for name, label in CURVES.items():
+            np.testing.assert_array_equal(getattr(group, name), columns[label])
+
+
+def test_spectra_without_ctf(run):
+    write_spectra(run, FINAL, [(1, 300, -1.0, -1.0)])
+    group, = run.spectra()
+    assert group.defocus is None
+
+
+def test_spectra_are_read_again_when_written_again(run):
+    write_spectra(run, 1, [(1, 300, 9000.0, 12000.0)])
+    first = run.spectra(1)
+    assert run.spectra(1) is first
+    write_spectra(run, 1, [(1, 300, 9000.0, 12000.0)] * 2)
+    assert len(run.spectra(1)) == 2
+
+
+def test_runs_without_spectra(run):
+    write(run, 1)
+    assert not run.has_spectra(1) and run.spectra(1) == []
+    write_spectra(run, 1, [(1, 300, 9000.0, 12000.0)])
+    assert run.has_spectra(1)
+    os.unlink(run.prefix(1) + "ssnr.xmd")
+    assert run.spectra(1) == []
+
+
+def test_spectra_that_lack_a_group_are_refused(run):
+    write_spectra(run, 1, [(1, 300, 9000.0, 12000.0)] * 2)
+    write_star(run.prefix(1) + "ssnr.xmd", {"ctf000001": {"resolutionFreqFourier": [0.1]}})
+    with pytest.raises(UserError, match=r"iter_ssnr\.xmd: no block data_ctf000002"):
+        run.spectra(1)
 
 
 @pytest.mark.parametrize("text, numbers", [("1,3,4", [1, 3, 4]), ("3-5", [3, 4, 5]), ("7", [7]),

@@ -319,14 +319,6 @@ def test_a_broken_iteration_leaves_the_last_good_one(tmp_path, references, open_
     assert "iter003/iter_classes.xmd, line 5" in window.iterations.message.text()
 
 
-# ---- plots
-
-def test_convergence_page_has_all_plots(made, open_window):
-    window = open_window(made[0].classes_file(), "--plots")
-    titles = [axes.get_title(loc="left") for axes in window.convergence.canvas.figure.axes]
-    assert len(titles) == 9 and titles[0] == "Log-likelihood"
-
-
 # ---- files that are no runs
 
 def test_shows_a_stack_and_metadata(made, open_window):

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mlalign.programs.results import INFO, PER_CLASS, History
-from mlalign.viewers import plots
+from mlalign.viewers import plots, style
 
 
 def history(iterations=5, classes=3, pixel_size=3.0, **changed):
@@ -75,7 +75,7 @@ def test_any_length_and_missing_numbers(name, iterations):
 
 def test_all_plots_fit_on_a_page():
     figure = Figure((13, 8))
-    plots.draw(figure, history(), style=plots.DARK)
+    plots.draw(figure, history(), style=style.DARK)
     figure.canvas.draw()
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == [plot.title for plot in plots.PLOTS.values()]
@@ -85,4 +85,17 @@ def test_frc_axis_reads_in_angstrom():
     figure = Figure()
     plots.draw_frc(figure, np.linspace(0, 0.5, 9), np.linspace(1, 0, 9), pixel_size=3.0)
     axis = figure.axes[0].xaxis
-    assert axis.get_major_formatter()(0.5) == "6" and axis.get_major_formatter()(0) == "∞"
+    assert axis.get_major_formatter().format_ticks(axis.get_majorticklocs()) == ["∞", "40", "20", "12", "8", "6"]
+
+
+@pytest.mark.parametrize("pixel_size", [0.5, 0.83, 1.06, 3.0, 6.1, 40.0])
+@pytest.mark.parametrize("highest", [0.12, 0.3, 0.5])
+def test_resolutions_on_an_axis_are_round_and_apart(pixel_size, highest):
+    axes = Figure().subplots()
+    style.resolution_axis(axes, highest, pixel_size)
+    ticks = axes.xaxis.get_majorticklocs()
+    assert 4 <= len(ticks) <= 9 and ticks[0] == 0 and ticks[-1] <= highest * 1.001
+    assert np.diff(ticks).min() > 0.1 * highest
+    for tick, label in zip(ticks[1:], axes.xaxis.get_major_formatter().format_ticks(ticks)[1:]):
+        assert len(label.replace(".", "").rstrip("0")) <= 2
+        assert float(label) == pytest.approx(pixel_size / tick)

@@ -1,4 +1,4 @@
-"""What *Analyze results* opens for a run of ML2D."""
+"""What *Analyze results* opens for a run of ML2D or MLF2D."""
 import subprocess
 import sys
 
@@ -14,17 +14,25 @@ def project():
         yield project
 
 
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    from matplotlib import pyplot
+    pyplot.close("all")
+
+
 @pytest.fixture
 def make_viewer(project, references):
     """A viewer of a protocol that has as many iterations on disk."""
     from mlalign.viewers import MlalignViewerML2D
 
-    def make(iterations, mirror=True):
-        from mlalign.protocols import MlalignProtML2D
-        protocol = project.newProtocol(MlalignProtML2D, doMirror=mirror, eps=1e-3)
+    def make(iterations, mirror=True, kind="MlalignProtML2D", groups=0, **options):
+        import mlalign.protocols
+        protocol = project.newProtocol(getattr(mlalign.protocols, kind), doMirror=mirror, eps=1e-3, **options)
         project.saveProtocol(protocol)
         if iterations:
-            make_run(protocol._getExtraPath(), references, 30, iterations, final=False)
+            make_run(protocol._getExtraPath(), references, 30, iterations, final=False, groups=groups,
+                     prefix=protocol._prefix)
         viewer = MlalignViewerML2D(project=project, protocol=protocol)
         viewer.setProtocol(protocol)
         return viewer
@@ -39,19 +47,28 @@ def visualize(viewer, name):
     return view
 
 
-def test_scipion_finds_the_viewer_for_the_protocol(project, make_viewer):
+@pytest.mark.parametrize("kind", ["MlalignProtML2D", "MlalignProtMLF2D"])
+def test_scipion_finds_the_viewer_for_the_protocol(project, make_viewer, kind):
     from pwem import Domain
-    protocol = make_viewer(0).protocol
+    protocol = make_viewer(0, kind=kind).protocol
     Domain.getProtocols()
     assert Domain.getViewers()["MlalignViewerML2D"].getClassLabel() == "mlalign - ML2D results"
     assert [viewer.__name__ for viewer in Domain.findViewers(protocol, "tkinter")] == ["MlalignViewerML2D"]
 
 
-def test_every_line_of_the_form_opens_something(make_viewer):
+def lines(viewer):
+    """Names of the lines that can be clicked."""
     from pyworkflow.protocol.params import LabelParam
-    viewer = make_viewer(2)
-    lines = {name for name, param in viewer.getDefinition().iterAllParams() if isinstance(param, LabelParam)}
-    assert lines == set(viewer._getVisualizeDict()) - {"showOutput"}
+    return {name for name, param in viewer.getDefinition().iterAllParams() if isinstance(param, LabelParam)}
+
+
+@pytest.mark.parametrize("mlf", [False, True])
+def test_every_line_of_the_form_opens_something(make_viewer, mlf):
+    viewer = make_viewer(2, doMlf=mlf, groups=2)
+    assert lines(viewer) == set(viewer._getVisualizeDict()) - {"showOutput"}
+    assert mlf == ("noiseSpectra" in lines(viewer)) == ("ssnr" in lines(viewer))
+    for name in lines(viewer) - {"showClasses", "showAllPlots"}:
+        assert visualize(viewer, name).getFigure().axes
 
 
 def test_gallery_is_a_process_of_its_own(make_viewer):
@@ -94,6 +111,37 @@ def test_no_mirror_plot_without_mirrors(make_viewer):
     assert "mirrorFraction" not in viewer._getVisualizeDict()
     assert not viewer.hasAttribute("mirrorFraction")
     assert len(visualize(viewer, "showAllPlots").getFigure().axes) == 8
+
+
+MLF2D = pytest.mark.parametrize("options", [{"kind": "MlalignProtMLF2D"}, {"doMlf": True}])
+
+
+@MLF2D
+def test_spectra_of_the_newest_iteration_or_the_last_selected(make_viewer, options):
+    viewer = make_viewer(4, groups=8, **options)
+    axes, = visualize(viewer, "ssnr").getFigure().axes
+    assert axes.get_title(loc="left") == "SSNR" and axes.get_title(loc="right") == "iteration 4"
+    assert len(axes.get_legend().get_texts()) == 8
+    viewer.classesFrom.set(1)
+    viewer.iterations.set("1,3")
+    axes, = visualize(viewer, "ssnrDevelopment").getFigure().axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["1", "3"]
+
+
+@MLF2D
+def test_all_plots_of_mlf2d(make_viewer, options):
+    viewer = make_viewer(3, groups=2, **options)
+    history, spectra = viewer._getVisualizeDict()["showAllPlots"]("showAllPlots")
+    assert len(history.getFigure().axes) == 9 and len(spectra.getFigure().axes) == 4
+
+
+@MLF2D
+def test_no_spectra_to_show_yet(make_viewer, options):
+    viewer = make_viewer(0, **options)
+    assert "no iterations" in visualize(viewer, "ssnr").getMessage()
+    assert "no iterations yet" in visualize(viewer, "showAllPlots").getMessage()
+    viewer = make_viewer(1, **options)              # its files are of an older kind
+    assert "noise.xmd: no such file" in visualize(viewer, "noiseSpectra").getMessage()
 
 
 def test_nothing_to_show_yet(make_viewer):

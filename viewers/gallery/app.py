@@ -13,9 +13,9 @@ DESCRIPTION = """\
 Look at images in a window.
 
 For FILE = the classes.xmd of a run (or of one of its iterations) it shows the class averages with their sizes
-and resolutions, each class's members aligned with it, its FRC curve, all iterations, and plots of the
-convergence; a run that is still going on can be followed.  Any other metadata (.xmd, .star) or stack (.mrcs,
-.spi, .hdf) is shown image by image.
+and resolutions, each class's members aligned with it, its FRC curve, all iterations, plots of the convergence
+and, for mlf_align2d, the spectra of noise and signal; a run that is still going on can be followed.  Any other
+metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) is shown image by image.
 """
 
 EXAMPLES = """\

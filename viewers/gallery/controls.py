@@ -68,7 +68,7 @@ class Choice(QWidget):
         self.group = QButtonGroup(self)
         for number, (text, tip) in enumerate(zip(texts, tips)):
             button = QToolButton(text=text, toolTip=tip, checkable=True)
-            button.setObjectName("first" if number == 0 else "last")
+            button.setObjectName("first" if number == 0 else "last" if number == len(texts) - 1 else "middle")
             self.group.addButton(button, number)
             row.addWidget(button)
         self.group.button(0).setChecked(True)
@@ -79,14 +79,17 @@ class Choice(QWidget):
 
 
 class TopBar(QWidget):
-    """Title, pages, sorting, contrast, thumbnail size, saving."""
+    """Title, pages, sorting, contrast, thumbnail size, saving.
+
+    spectra: whether there is a page of them
+    """
     page_chosen = pyqtSignal(int)
     sort_chosen = pyqtSignal(str, bool)       # column, descending
     contrast_chosen = pyqtSignal(bool)        # True: each image on its own
     size_chosen = pyqtSignal(int)
     zoomed = pyqtSignal(int)                  # steps
 
-    def __init__(self):
+    def __init__(self, spectra=False):
         super().__init__()
         row = fill_with_bar(self)
         self.title, self.subtitle = ElidedLabel(objectName="title"), ElidedLabel(objectName="muted")
@@ -94,7 +97,9 @@ class TopBar(QWidget):
         names.setSpacing(0)
         names.addWidget(self.title)
         names.addWidget(self.subtitle)
-        self.pages = Choice(("Classes", "Convergence"), ("The class averages", "Plots over the iterations"))
+        pages = {"Classes": "The class averages", "Convergence": "Plots over the iterations",
+                 **({"Spectra": "Power of noise and signal at an iteration"} if spectra else {})}
+        self.pages = Choice(list(pages), pages.values())
         self.pages.chosen.connect(self.page_chosen)
         self.sort = theme.ComboBox(toolTip="Sort by")
         self.direction = icon_button("down", "Largest first / smallest first", self._turn)

@@ -16,9 +16,9 @@ from PyQt5.QtWidgets import (
 
 from ...programs.errors import UserError
 from . import theme
-from .convergence import new_canvas
 from .grid import ThumbnailModel, ThumbnailView, thumbnail
 from .imaging import nice_length
+from .pages import new_canvas
 
 FIRST_MEMBERS = 48                 # members shown at once; "Show more" adds as many again
 FILTERS = (0, 4, 8, 16)            # low-pass periods offered for members, px; 0: as they are

@@ -159,7 +159,8 @@ class MemberPictures(Pictures):
     table  : rows with image, anglePsi, shiftX, shiftY, flip
     period : of the low-pass filter, px; 0 for none
     """
-    LABELS = ("anglePsi", "shiftX", "shiftY", "flip", "pMax", "logLikelihood", "classProbability")
+    LABELS = ("anglePsi", "shiftX", "shiftY", "flip", "pMax", "logLikelihood", "classProbability",
+              "defocusGroup")
 
     def __init__(self, table, pixel_size=None, period=0):
         numbers = {label: table.numbers(label) for label in self.LABELS if label in table}

@@ -31,6 +31,7 @@ QToolButton#live:checked {{ background: {LIVE}; border-color: {LIVE}; }}
 QToolButton:disabled, QPushButton:disabled {{ color: {FAINT}; }}
 QToolButton#icon {{ padding: 4px; min-width: 20px; }}
 QToolButton#first {{ border-top-right-radius: 0; border-bottom-right-radius: 0; }}
+QToolButton#middle {{ border-radius: 0; border-left: none; }}
 QToolButton#last {{ border-top-left-radius: 0; border-bottom-left-radius: 0; border-left: none; }}
 QToolButton::menu-indicator {{ image: none; }}
 QComboBox::drop-down {{ border: none; width: 22px; }}

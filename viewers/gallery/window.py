@@ -17,13 +17,13 @@ from PyQt5.QtWidgets import (
 from ...programs.errors import UserError
 from . import export
 from .controls import IterationBar, TopBar, bar
-from .convergence import ConvergencePage
 from .details import Details
 from .grid import ThumbnailModel, ThumbnailView
+from .pages import ConvergencePage, SpectraPage
 from .pictures import ClassPictures
 
 POLL = 1500                 # ms between looks for new iterations
-CLASSES, CONVERGENCE = 0, 1  # pages
+CLASSES, CONVERGENCE, SPECTRA = range(3)     # pages
 
 
 class GalleryWindow(QMainWindow):
@@ -42,8 +42,9 @@ class GalleryWindow(QMainWindow):
         self.each = False
         self.model = ThumbnailModel(parent=self)
         self.view = ThumbnailView(self.model, _first_size(len(pictures)), lines=2 if run else 1)
-        self.details, self.top = Details(), TopBar()
-        self.convergence = ConvergencePage()
+        self.has_spectra = run is not None and run.has_spectra(pictures.iteration)
+        self.details, self.top = Details(), TopBar(self.has_spectra)
+        self.convergence, self.spectra = ConvergencePage(), SpectraPage()
         self.iterations, self.status = IterationBar(), QLabel(objectName="muted")
         self._build()
         self._connect()
@@ -71,6 +72,7 @@ class GalleryWindow(QMainWindow):
         self.pages = QStackedWidget()
         self.pages.addWidget(split)
         self.pages.addWidget(self.convergence)
+        self.pages.addWidget(self.spectra)
         self.below, row = bar()
         row.setContentsMargins(0, 0, 14, 0)
         row.addWidget(self.iterations, 1)
@@ -92,7 +94,9 @@ class GalleryWindow(QMainWindow):
         menu.addAction("Picture of the gallery…", self._ask_picture)
         menu.addAction("Table of the numbers…", self._ask_table)
         if self.run:
-            menu.addAction("Picture of the plots…", self._ask_plots)
+            menu.addAction("Picture of the plots…", lambda: self._ask_page(self.convergence, "convergence.png"))
+        if self.has_spectra:
+            menu.addAction("Picture of the spectra…", lambda: self._ask_page(self.spectra, "spectra.png"))
 
     def _connect(self):
         self.top.sort_chosen.connect(self.set_sort)
@@ -120,9 +124,9 @@ class GalleryWindow(QMainWindow):
         self.top.pages.set(page)
         self.pages.setCurrentIndex(page)
         self.top.grid_controls.setVisible(page == CLASSES)
-        self.below.setVisible(page == CLASSES)
-        if page == CONVERGENCE:
-            self.convergence.show_run(self.run)
+        self.below.setVisible(page != CONVERGENCE)
+        self.status.setVisible(page == CLASSES)
+        self._draw_page()
 
     def set_sort(self, key, descending):
         """Sort by a column; selected items stay selected."""
@@ -154,6 +158,7 @@ class GalleryWindow(QMainWindow):
         items = {key: item for item, key in enumerate(pictures.keys)}
         self.view.select_items([items[key] for key in chosen if key in items], items.get(current))
         self._show_details()
+        self._draw_page()
 
     def poll(self):
         """Look for new iterations; show the newest when following, or when the one shown has gone."""
@@ -162,11 +167,18 @@ class GalleryWindow(QMainWindow):
             return
         follow = self.iterations.follow.isChecked() or current not in results
         wanted = results[-1] if follow else current
-        if results != self.iterations.results and self.pages.currentIndex() == CONVERGENCE:
-            self.convergence.show_run(self.run)
+        new = results != self.iterations.results
         self.iterations.set_results(results, wanted)
         if wanted != current:
             self.show_result(wanted)
+        elif new:
+            self._draw_page()
+
+    def _draw_page(self):
+        """Draw the plots of the page that is looked at."""
+        page = self.pages.currentWidget()
+        if page in (self.convergence, self.spectra):
+            page.show_result(self.run, self.pictures.iteration, self.only)
 
     def _results(self):
         results = self.run.results()
@@ -214,10 +226,11 @@ class GalleryWindow(QMainWindow):
         self._ask("Save the table", "classes.csv", "Comma-separated values (*.csv)",
                   lambda path: export.save_table(path, self.pictures, self.model.order))
 
-    def _ask_plots(self):
-        self.convergence.show_run(self.run)
-        self._ask("Save a picture of the plots", "convergence.png", "Pictures (*.png *.jpg *.tif)",
-                  lambda path: export.save_image(path, self.convergence.grab()))
+    def _ask_page(self, page, name):
+        page.resize(self.pages.size())          # as large as when it is looked at
+        page.show_result(self.run, self.pictures.iteration, self.only)
+        self._ask("Save a picture of the plots", name, "Pictures (*.png *.jpg *.tif)",
+                  lambda path: export.save_image(path, page.grab()))
 
     def _ask(self, title, name, kinds, save):
         path, _ = QFileDialog.getSaveFileName(self, title, name, kinds)

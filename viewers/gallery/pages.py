@@ -1,0 +1,65 @@
+"""The pages of plots: over the iterations, and of the spectra of one iteration."""
+from PyQt5.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
+
+from ...programs.errors import UserError
+
+
+def new_canvas():
+    """An empty matplotlib canvas.  matplotlib is imported here, late: no first paint has to wait for it."""
+    from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+    from matplotlib.figure import Figure
+    return FigureCanvasQTAgg(Figure())
+
+
+class PlotPage(QWidget):
+    """A canvas, or a line that says why there is nothing to draw."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.canvas = None
+        self.empty = QLabel(objectName="empty")
+        self.empty.setMargin(40)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.empty)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addWidget(self._stack)
+
+    def _show(self, draw, *arguments):
+        """Call ``draw(figure, *arguments)``, or show the :class:`UserError` it raises."""
+        if self.canvas is None:
+            self.canvas = new_canvas()
+            self._stack.addWidget(self.canvas)
+        try:
+            draw(self.canvas.figure, *arguments)
+        except UserError as error:
+            self.empty.setText(str(error))
+            return self._stack.setCurrentWidget(self.empty)
+        self.canvas.draw_idle()
+        self._stack.setCurrentWidget(self.canvas)
+
+
+class ConvergencePage(PlotPage):
+    """All plots of a run's history."""
+
+    def show_result(self, run, iteration, only=None):
+        """Draw the history of a :class:`~mlalign.programs.results.Run` as it is now, whatever the iteration."""
+        self._show(_draw_history, run)
+
+
+class SpectraPage(PlotPage):
+    """The spectra of noise and signal at one iteration, and their development."""
+
+    def show_result(self, run, iteration, only=None):
+        """Draw the spectra of ``iteration`` (or FINAL), beside those of the iterations ``only`` (None: all)."""
+        self._show(_draw_spectra, run, iteration, only)
+
+
+def _draw_history(figure, run):
+    from .. import plots, style
+    plots.draw(figure, run.history(), style=style.DARK)
+
+
+def _draw_spectra(figure, run, iteration, only):
+    from .. import spectra, style
+    spectra.draw(figure, spectra.Spectra.of_run(run, iteration, only), style=style.DARK)
