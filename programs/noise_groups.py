@@ -77,12 +77,15 @@ def _divide(index, defocus, smallest):
 def _bins(defocus, smallest):
     """The bin of every image: as many as possible with ``smallest`` images each, and equal defocus undivided."""
     _, value, count = np.unique(defocus, return_inverse=True, return_counts=True)
-    middle = np.cumsum(count) - count / 2
-    for bins in range(min(MOST_BINS, len(defocus) // smallest), 1, -1):
-        bin_of = (bins * middle / len(defocus)).astype(np.int64)
-        if np.bincount(bin_of, count, minlength=bins).min() >= smallest:
-            return bin_of[value]
-    return np.zeros(len(defocus), np.int64)
+    quantile = (np.cumsum(count) - count / 2) / len(defocus)
+    best, most = np.zeros(len(count), np.int64), 1
+    for bins in range(2, min(MOST_BINS, len(defocus) // smallest) + 1):
+        bin_of = (bins * quantile).astype(np.int64)
+        images = np.bincount(bin_of, count)
+        images = images[images > 0]         # a large micrograph can fill more than one quantile
+        if images.min() >= smallest and len(images) >= most:
+            best, most = bin_of, len(images)
+    return best[value]
 
 
 def _described(index, optics, defocus):

@@ -79,10 +79,10 @@ class ImageSource:
         enabled = table["enabled"] == 1 if "enabled" in table else np.ones(len(table), bool)
         if not enabled.any():
             raise UserError(f"{table.path}: none of {len(table)} rows is enabled (_enabled 1)")
-        self.rows = np.flatnonzero(enabled) + 1
-        self._folder = folder
         self.metadata = table.take(enabled)
+        self.rows = self.metadata.rows
         self.count = len(self.rows)
+        self._folder = folder
         self._stack = lru_cache(_OPEN_STACKS)(open_stack)
         self._locate()
         self._check_stacks()

@@ -24,9 +24,8 @@ def read_metadata(path, block=None):
     if not len(table):
         raise UserError(f"{path}: block data_{name} has no rows")
     if any(label.startswith("rln") for label in table.columns):
-        columns = _from_relion(table, tables.get("optics"))
-    else:
-        columns = with_our_labels(table)
+        table = MetaData(_from_relion(table, tables.get("optics")), path)
+    columns = with_our_labels(table)
     for label in WHOLE & columns.keys():
         columns[label] = _whole(path, label, columns[label])
     return MetaData({"itemId": np.arange(1, len(table) + 1), **columns}, path)

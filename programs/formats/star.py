@@ -23,11 +23,13 @@ class MetaData:
 
     columns : dict of label (no leading underscore) -> array (rows,), int64, float64 or object (of str)
     path    : the file it came from, for messages
+    rows    : (rows,) their numbers there, from 1, for messages; default: all
     """
 
-    def __init__(self, columns, path=""):
+    def __init__(self, columns, path="", rows=None):
         self.columns = dict(columns)
         self.path = str(path)
+        self.rows = np.arange(1, len(self) + 1) if rows is None else rows
 
     def __len__(self):
         return len(next(iter(self.columns.values()), ()))
@@ -49,12 +51,14 @@ class MetaData:
         values = column.astype(np.float64)
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
-            raise UserError(f"{self.path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a number")
+            raise UserError(f"{self.path}: row {self.rows[bad[0]]}: _{label} is {values[bad[0]]}, "
+                            "expected a number")
         return values
 
     def take(self, rows):
         """A table of the given rows (slice, index or boolean array)."""
-        return MetaData({label: column[rows] for label, column in self.columns.items()}, self.path)
+        return MetaData({label: column[rows] for label, column in self.columns.items()}, self.path,
+                        self.rows[rows])
 
 
 def read_star(path, blocks=None):

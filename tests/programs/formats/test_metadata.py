@@ -141,6 +141,17 @@ def test_xmipp_labels_and_item_ids(tmp_path):
     assert table["flip"].dtype == np.int64
 
 
+def test_labels_of_old_xmipp_stand_beside_relion_s(tmp_path):
+    old = XMIPP.replace("_ctfDefocusU", "_CTF_Defocus_U").replace("_flip", "_rlnOpticsGroup")
+    old = old.replace(" 0.0 0", " 80 3")
+    table = read_metadata(write(tmp_path, old, "x.xmd"))
+    assert table["ctfDefocusU"].tolist() == [15000, 15000]
+    assert table["ctfPhaseShift"].tolist() == [80, 0]
+    assert table["rlnOpticsGroup"].tolist() == [3, 1]
+    with pytest.raises(UserError, match="line 11: _CTF_Defocus_U is 'one', expected a number"):
+        read_metadata(write(tmp_path, old.replace("15000.0", "one", 1), "x.xmd"))
+
+
 def test_the_block_with_images_is_found(tmp_path):
     text = ("data_info\n_n 1\ndata_classes\nloop_\n_image\n1@c.mrcs\n"
             "data_{}\nloop_\n_image\n1@p.mrcs\n2@p.mrcs\n")

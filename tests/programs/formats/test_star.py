@@ -190,5 +190,7 @@ def test_table_answers(tmp_path):
         table["z"]
     with pytest.raises(UserError, match=r"x\.star: row 2: _y is nan, expected a number"):
         table.numbers("y")
+    with pytest.raises(UserError, match=r"x\.star: row 2: _y is nan, expected a number"):    # as in the file
+        table.take([2, 0, 1]).take([False, True, True]).numbers("y")
     with pytest.raises(UserError, match="column _name holds text, expected numbers"):
         table.numbers("name")
