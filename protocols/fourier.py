@@ -51,8 +51,8 @@ def fourier_errors(protocol):
     if protocol.doCorrectAmplitudes:
         errors += _ctf_errors(protocol.inputParticles.get())
         if _set_is_flipped(protocol) and not phase_flipped(protocol):
-            errors.append("*Are the images CTF phase flipped?* says no, but the particles are marked as phase-flipped "
-                          "where they were made.  Choose yes, or what the set says.")
+            errors.append("*Are the images CTF phase flipped?* says No, but the particles are marked as phase-flipped "
+                          "where they were made.  Choose Yes, or what the set says.")
     return errors
 
 
@@ -75,7 +75,7 @@ def _limit_errors(protocol):
     errors = [f"*{label}* is {limit:g} Å, expected at least {finest:g} Å, twice the pixel size, or {none}."
               for label, limit, none in (("High-resolution limit", high, "0 for no limit"),
                                          ("Limit in the first iteration", first, "0 for no limit"),
-                                         ("Fixed resolution", fixed, "-1 for none"))
+                                         ("Fix the resolution at", fixed, "-1 for none"))
               if 0 < limit < finest]
     if low <= max(high, fixed, finest):
         errors.append(f"*Low-resolution limit* is {low:g} Å, expected more than the high-resolution limit, "
@@ -86,7 +86,7 @@ def _limit_errors(protocol):
 def fourier_warnings(protocol):
     if not protocol.doCorrectAmplitudes or _set_is_flipped(protocol) or not phase_flipped(protocol):
         return []
-    return ["*Are the images CTF phase flipped?* says yes, but the particles are not marked as phase-flipped.  Go on "
+    return ["*Are the images CTF phase flipped?* says Yes, but the particles are not marked as phase-flipped.  Go on "
             "only if you know that they were flipped before they came into the project."]
 
 

@@ -61,7 +61,7 @@ def define_ctf(writer):
     add = writer.add
     add("doCorrectAmplitudes", BooleanParam, "Use CTF-amplitude correction?", True, condition="doMlf")
     add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=WITH_CTF,
-        choices=["no", "yes", "as the set says"], display=EnumParam.DISPLAY_HLIST)
+        choices=["No", "Yes", "As the set says"], display=EnumParam.DISPLAY_HLIST)
     add("ctfAffectedRefs", BooleanParam, "Class images are CTF-affected?", False, advanced=True,
         condition=f"{WITH_CTF} and not doGenerateReferences")
 
@@ -72,7 +72,7 @@ def define_resolution(writer):
     add("limitResolution", EnumParam, "Resolution used", AUTOMATIC, condition="not doMlf",
         choices=["automatic", "limit in Å", "limit as digital frequency"])
     add("includeAllFreqs", BooleanParam, "Use all frequencies?", False, advanced=True, condition="doMlf")
-    add("fixHigh", FloatParam, "Fixed resolution (Å)", -1.0, advanced=True, condition=LIMITED)
+    add("fixHigh", FloatParam, "Fix the resolution at (Å)", -1.0, advanced=True, condition=LIMITED)
     add("highResLimit", FloatParam, "High-resolution limit (Å)", 20.0, validators=[NOT_NEGATIVE],
         condition=f"({GROWING}) or (not doMlf and limitResolution == {ANGSTROM})")
     add("firstResLimit", FloatParam, "Limit in the first iteration (Å)", 0.0, advanced=True, condition=GROWING,
@@ -108,14 +108,14 @@ def define_model(writer):
     add("studentDf", FloatParam, "Degrees of freedom", 6.0, condition="doStudent", validators=[Positive])
     add("sigmaTrick", BooleanParam, "Weight the noise estimate?", True, advanced=True, condition="doStudent")
     writer.group("Noise", advanced=True)
+    add("stdNoise", FloatParam, "Std for pixel noise", 1.0, advanced=True, validators=[Positive])
+    add("fixNoise", BooleanParam, "Keep the noise fixed?", False, advanced=True)
     add("noiseGroups", EnumParam, "Noise spectra", 0, advanced=True, condition=WITH_CTF,
         choices=["for each optics group and defocus", "for each optics group", "one for all"])
     add("groupSize", IntParam, "Smallest noise group", 250, advanced=True,
         condition=f"{WITH_CTF} and noiseGroups != {NOISE_GROUPS.index('pooled')}", validators=[Positive])
-    add("reduceSnr", FloatParam, "Multiply the SNR by", 1.0, advanced=True, condition="doMlf",
+    add("reduceSnr", FloatParam, "Factor for the SNR", 1.0, advanced=True, condition="doMlf",
         validators=[Positive])
-    add("stdNoise", FloatParam, "Std for pixel noise", 1.0, advanced=True, validators=[Positive])
-    add("fixNoise", BooleanParam, "Keep it fixed?", False, advanced=True)
     writer.group("Origin offsets", advanced=True)
     add("stdOffset", FloatParam, "Std for origin offset (px)", 3.0, advanced=True, validators=[NOT_NEGATIVE])
     add("fixOffset", BooleanParam, "Keep it fixed?", False, advanced=True)

@@ -43,13 +43,13 @@ areImagesPhaseFlipped
     Whether the contrast of every second ring of the CTF was turned over when the particles were extracted.  A
     wrong answer blurs the averages: the model then subtracts where it should add.
 
-    *as the set says*: Scipion knows when particles were flipped by one of its protocols, or when the import was
+    *As the set says*: Scipion knows when particles were flipped by one of its protocols, or when the import was
     told so.
 
-    *yes*: for particles that were flipped elsewhere and imported without a word of it.  You are warned that the
+    *Yes*: for particles that were flipped elsewhere and imported without a word of it.  You are warned that the
     set does not say so.
 
-    *no*: is refused when the set says that they were flipped.
+    *No*: is refused when the set says that they were flipped.
 ctfAffectedRefs
     *Yes*: the class images show the effects of the CTF, as averages of ML2D, of RELION's Class2D that ignores
     the CTF, or of any program without CTF correction do.  They are then compared as they are in the first

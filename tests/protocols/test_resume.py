@@ -79,6 +79,19 @@ def test_starts_anew_when_the_input_was_written_again(protocol, imported):
         os.utime(path, (stamp.st_atime, stamp.st_mtime))
 
 
+def test_the_other_program_starts_anew_and_leaves_nothing_of_the_first(protocol):
+    run(protocol)
+    files = set()
+    for switch in (True, False):
+        before = protocol._root()
+        protocol.doMlf.set(switch)
+        assert "--continue" not in run(protocol)
+        assert protocol._root() != before
+        files.add(frozenset(path.name for path in Path(protocol._getExtraPath()).iterdir()))
+        assert "--continue" in run(protocol)
+    assert files == {frozenset({f"{prefix}_extra", f"{prefix}_images.xmd", "run.json"}) for prefix in ("ml2d", "mlf2d")}
+
+
 def test_fewer_iterations_than_done_already(protocol):
     run(protocol)
     protocol.maxIters.set(3)
