@@ -8,7 +8,7 @@ from mlalign.programs.results import parse_iterations
 from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D
 
 from . import plots, spectra
-from .views import GalleryView, plot_view
+from .views import LARGE_CELL, GalleryView, plot_view
 
 LAST, SELECTION = 0, 1
 
@@ -16,7 +16,7 @@ LAST, SELECTION = 0, 1
 class MlalignViewerML2D(ProtocolViewer):
     """Opens the class gallery and the plots of a run of ML2D or MLF2D."""
 
-    _label = "ML2D results"
+    _label = "ML2D and MLF2D results"
     _targets = [MlalignProtML2D, MlalignProtMLF2D]
     _environments = [DESKTOP_TKINTER]
 
@@ -107,7 +107,8 @@ class MlalignViewerML2D(ProtocolViewer):
             found = spectra.Spectra.of_run(run, shown, selected)
         except UserError as error:
             return [self.infoMessage(str(error), "Spectra")]
-        return [plot_view(spectra.draw, found, names, f"{self.protocol.getRunName()}: {spectra.result_name(shown)}")]
+        title = f"{self.protocol.getRunName()}: spectra, {spectra.result_name(shown)}"
+        return [plot_view(spectra.draw, found, names, title, LARGE_CELL)]
 
 
 def _range(iterations):

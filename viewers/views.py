@@ -9,7 +9,7 @@ from mlalign.programs.results import FINAL
 
 from .style import grid
 
-CELL = (4.0, 2.9)       # inches of one plot
+CELL, LARGE_CELL = (4.0, 2.9), (5.2, 3.4)       # inches of one plot
 
 
 class GalleryView(View):
@@ -41,10 +41,10 @@ class GalleryView(View):
         return subprocess.Popen(self.command)
 
 
-def plot_view(draw, subject, names, title, **options):
+def plot_view(draw, subject, names, title, cell=CELL, **options):
     """A window of Scipion's with plots: ``draw`` of :mod:`.plots` or :mod:`.spectra`, and what it is called with."""
     columns, rows = grid(len(names))
-    plotter = EmPlotter(windowTitle=title, figsize=(columns * CELL[0], rows * CELL[1]))
+    plotter = EmPlotter(windowTitle=title, figsize=(columns * cell[0], rows * cell[1]))
     draw(plotter.getFigure(), subject, names, **options)
     plotter.tightLayoutOn = False           # the figure lays itself out
     return plotter

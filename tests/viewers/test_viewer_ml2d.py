@@ -52,7 +52,7 @@ def test_scipion_finds_the_viewer_for_the_protocol(project, make_viewer, kind):
     from pwem import Domain
     protocol = make_viewer(0, kind=kind).protocol
     Domain.getProtocols()
-    assert Domain.getViewers()["MlalignViewerML2D"].getClassLabel() == "mlalign - ML2D results"
+    assert Domain.getViewers()["MlalignViewerML2D"].getClassLabel() == "mlalign - ML2D and MLF2D results"
     assert [viewer.__name__ for viewer in Domain.findViewers(protocol, "tkinter")] == ["MlalignViewerML2D"]
 
 
