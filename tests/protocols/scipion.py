@@ -17,6 +17,8 @@ os.environ.update(SCIPION_HOME=str(HOME / "scipion"), SCIPION_USER_DATA=str(HOME
 set_scipion_environment()
 
 BOX, PIXEL = 32, 3.0
+# Parameters of a run that is over soon; no convergence, so that it ends where it is told to.
+QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "eps": 0.0, "numberOfThreads": 1}
 
 
 @contextlib.contextmanager
@@ -112,3 +114,11 @@ def _new(project, cls, particles, references, parameters):
         protocol.doGenerateReferences.set(False)
         connect(protocol.inputReferences, references, "outputAverages")
     return protocol
+
+
+def copy_of(project, protocol, **changes):
+    """A new protocol with the parameters of another."""
+    copy = project.copyProtocol(protocol)
+    for name, value in changes.items():
+        getattr(copy, name).set(value)
+    return copy

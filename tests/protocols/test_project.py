@@ -5,54 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyworkflow.protocol.constants import MODE_RESTART, MODE_RESUME
-from scipy import ndimage
 from sklearn.metrics import adjusted_rand_score
 
 from mlalign.convert import read_table
 from mlalign.programs.formats.images import open_images
-from mlalign.tests.protocols.scipion import PIXEL, new_ml2d, run
-
-# No convergence, so that runs end where they are told to.
-QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "eps": 0.0, "numberOfThreads": 1}
+from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
+from mlalign.tests.protocols.scipion import PIXEL, QUICK, copy_of, new_ml2d, new_mlf2d, run
 
 
 @pytest.fixture(scope="module")
 def finished(imported):
     """A finished run of ML2D."""
     return run(imported.project, new_ml2d(imported.project, imported.particles, **QUICK))
-
-
-def members(classes):
-    """{class: (ids, transforms (n, 4, 4))} of a SetOfClasses2D, read from its file as it is now."""
-    classes = type(classes)(filename=classes.getFileName())
-    return {one.getObjId(): ([item.getObjId() for item in one],
-                             np.array([item.getTransform().getMatrix() for item in one]))
-            for one in classes.iterItems()}
-
-
-def assert_same_classes(one, other):
-    one, other = members(one), members(other)
-    assert one.keys() == other.keys()
-    for key in one:
-        assert one[key][0] == other[key][0]
-        np.testing.assert_array_equal(one[key][1], other[key][1])
-
-
-def copy_of(imported, protocol, **changes):
-    """A new protocol with the parameters of another."""
-    copy = imported.project.copyProtocol(protocol)
-    for name, value in changes.items():
-        getattr(copy, name).set(value)
-    return copy
-
-
-def apply(matrix, image):
-    """The image moved by a 2-D transform of Scipion about pixel N//2: the point r goes to M r + t."""
-    linear, shift = matrix[:2, :2], matrix[:2, 3]
-    inverse = np.linalg.inv(linear)
-    rows = inverse[::-1, ::-1]                              # (x, y) -> (row, column)
-    origin = np.full(2, image.shape[0] // 2)
-    return ndimage.affine_transform(image, rows, origin - rows @ (origin + shift[::-1]), order=3)
 
 
 def test_classes_are_the_planted_ones(imported, finished):
@@ -108,12 +72,12 @@ def test_continue_without_a_change_does_nothing(imported, finished):
 
 
 def test_same_seed_same_classes(imported, finished):
-    again = run(imported.project, copy_of(imported, finished, numberOfThreads=2))
+    again = run(imported.project, copy_of(imported.project, finished, numberOfThreads=2))
     assert_same_classes(again.outputClasses, finished.outputClasses)
 
 
 def test_continue_with_more_classes_starts_anew_and_restart_always_does(imported, finished):
-    protocol = run(imported.project, copy_of(imported, finished, numberOfClasses=1))
+    protocol = run(imported.project, copy_of(imported.project, finished, numberOfClasses=1))
     assert protocol.outputClasses.getSize() == 1
     protocol.numberOfClasses.set(2)
     protocol.runMode.set(MODE_RESUME)
@@ -127,7 +91,7 @@ def test_continue_with_more_classes_starts_anew_and_restart_always_does(imported
 
 
 def test_continue_with_more_and_with_fewer_iterations(imported, finished):
-    protocol = run(imported.project, copy_of(imported, finished, maxIters=3))
+    protocol = run(imported.project, copy_of(imported.project, finished, maxIters=3))
     short = members(protocol.outputClasses)
     for iterations in (6, 3):
         protocol.maxIters.set(iterations)
@@ -141,7 +105,7 @@ def test_continue_with_more_and_with_fewer_iterations(imported, finished):
 
 
 def test_killed_and_continued(imported, finished):
-    protocol = copy_of(imported, finished)
+    protocol = copy_of(imported.project, finished)
     imported.project.launchProtocol(protocol, wait=False)
     checkpoint = Path(protocol._root() + "extra/iter002/iter_checkpoint.npz")
     end = time.monotonic() + 60
@@ -168,15 +132,19 @@ def test_given_references(imported):
 def test_the_programs_error_is_the_protocols(imported, finished, tmp_path):
     fractions = tmp_path / "fractions.txt"
     fractions.write_text("0.5\n0.2\n0.3\n")                 # for two classes
-    protocol = copy_of(imported, finished, fractions=str(fractions))
+    protocol = copy_of(imported.project, finished, fractions=str(fractions))
     with pytest.raises(AssertionError, match=r"ml_align2d: error: .*fractions\.txt"):
         run(imported.project, protocol)
 
 
-def test_json_round_trip(imported, tmp_path):
+@pytest.mark.parametrize("new, values", [
+    (new_ml2d, {"doStudent": True, "studentDf": 4.5, "limitResolution": 2, "maxFrequency": 0.3, "radius": 12,
+                "doMirror": False, "fractions": "my fractions.txt"}),
+    (new_ml2d, {"doMlf": True, "areImagesPhaseFlipped": 1, "highResLimit": 0.0}),
+    (new_mlf2d, {"areImagesPhaseFlipped": 0, "fixHigh": 12.5, "noiseGroups": 1, "groupSize": 99})])
+def test_json_round_trip(imported, tmp_path, new, values):
     project, exported = imported.project, tmp_path / "workflow.json"
-    protocol = new_ml2d(project, imported.particles, doStudent=True, studentDf=4.5, limitResolution=2,
-                        maxFrequency=0.3, radius=12, doMirror=False, fractions="my fractions.txt")
+    protocol = new(project, imported.particles, **values)
     project.saveProtocol(protocol)
     project.getRunsGraph(refresh=True)
     project.exportProtocols([imported.particles, protocol], str(exported))
