@@ -83,7 +83,7 @@ def _bins(defocus, smallest):
         bin_of = (bins * quantile).astype(np.int64)
         images = np.bincount(bin_of, count)
         images = images[images > 0]         # a large micrograph can fill more than one quantile
-        if images.min() >= smallest and len(images) >= most:
+        if images.min() >= smallest and len(images) > most:
             best, most = bin_of, len(images)
     return best[value]
 

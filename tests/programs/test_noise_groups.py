@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlalign.programs.engine.ctf import Ctf
@@ -67,6 +67,11 @@ def test_small_optics_groups_are_joined():
     groups = group(np.full(61, 1e4), optics, "optics")
     assert groups.optics.tolist() == [0, 2, 4] and groups.count.tolist() == [11, 30, 20]
     assert groups.index[[0, -1]].tolist() == [0, 2] and (groups.index[optics == 3] == 0).all()
+
+
+def test_an_optics_group_of_just_the_smallest_size_stays():
+    assert group(np.full(30, 1e4), np.repeat([1, 2, 3], 10), "optics").optics.tolist() == [1, 2, 3]
+    assert group(np.full(29, 1e4), np.repeat([1, 2, 3], [10, 9, 10]), "optics").optics.tolist() == [0, 3]
 
 
 def test_if_need_be_with_the_next_larger():
@@ -151,6 +156,28 @@ def test_groups_are_ranges_of_defocus_in_joined_optics_groups(images, smallest):
         assert len(here) <= MOST_BINS
         assert all(groups.defocus_max[a] < groups.defocus_min[b] for a, b in zip(here, here[1:]))
         assert here.tolist() == list(range(here[0], here[-1] + 1))      # in order of optics groups, then defocus
+
+
+def quantiles(defocus, bins):
+    """Bins of the images, as lists: each image in the quantile that holds the middle of those of equal defocus."""
+    found = {}
+    for value in defocus:
+        below, equal = (defocus < value).sum(), (defocus == value).sum()
+        found.setdefault(int((below + equal / 2) * bins / len(defocus)), []).append(value)
+    return list(found.values())
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9), st.integers(1, 20))
+@example([57, 33, 14], 4)                           # the first fills several quantiles
+@example([7, 54, 33, 31, 22, 33, 36, 2], 1)         # fewer quantiles make more bins
+@settings(deadline=None)
+def test_bins_are_quantiles_and_as_many_as_possible(sizes, smallest):
+    defocus = np.repeat(np.arange(len(sizes)) * 1000.0 + 8000, sizes)
+    allowed = [bins for bins in (quantiles(defocus, count) for count in range(1, MOST_BINS + 1))
+               if min(map(len, bins)) >= smallest]
+    groups = group(defocus, smallest=smallest)
+    assert len(groups) == max(map(len, allowed), default=1)
+    assert groups.count.tolist() in [[len(one) for one in bins] for bins in allowed or [[defocus]]]
 
 
 @given(st.integers(1, 400), st.integers(1, 60))

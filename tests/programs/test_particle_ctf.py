@@ -236,10 +236,9 @@ def test_errors_in_ctf_files(models):
     assert error(NO_CTF, ctfModel=models) == (
         "x.xmd: row 2 (2@a.mrcs): _ctfDefocusU (_rlnDefocusU) is 0 in ctfs/one.ctfparam, expected 50 to 200000 Å, "
         "positive for underfocus (1 more like it)")
-    models[3] = "NULL"
-    models[1] = "none.ctfparam"
+    models[1] = models[3] = "none.ctfparam"
     assert error(NO_CTF, ctfModel=models).startswith("x.xmd: row 2: no file none.ctfparam, looked for it from ")
-    models[1] = "ctfs/two.ctfparam"
+    models[1], models[3] = "ctfs/two.ctfparam", "NULL"
     assert error(NO_CTF, ctfModel=models) == (
         "x.xmd: row 4 (4@a.mrcs): _ctfDefocusU (_rlnDefocusU) is nan in NULL, expected 50 to 200000 Å, positive for "
         "underfocus")
