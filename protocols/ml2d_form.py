@@ -62,7 +62,7 @@ def define_ctf(writer):
     add("doCorrectAmplitudes", BooleanParam, "Use CTF-amplitude correction?", True, condition="doMlf")
     add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=WITH_CTF,
         choices=["No", "Yes", "As the set says"], display=EnumParam.DISPLAY_HLIST)
-    add("ctfAffectedRefs", BooleanParam, "Class images are CTF-affected?", False, advanced=True,
+    add("ctfAffectedRefs", BooleanParam, "Class images are CTF-affected?", False,
         condition=f"{WITH_CTF} and not doGenerateReferences")
 
 

@@ -136,10 +136,10 @@ reduceSnr
     filter them.  Less than 1, such as 0.5: smoother averages, when they look grainy.  More than 1 risks that
     noise is taken for signal.
 stdNoise
-    Standard deviation of the noise in a pixel to begin with: 1 for normalised particles.  It is
-    re-estimated in every iteration.
+    Standard deviation of the noise in a pixel to begin with: 1 for normalised particles.  It is re-estimated in
+    every iteration.  In MLF2D it serves the random starts only; the spectra come from the particles.
 fixNoise
-    *Yes*: do not re-estimate the noise.
+    *Yes*: do not re-estimate the noise, or its spectra.
 stdOffset
     How far, in pixels, the particles typically are from the centre of their box to begin with; it is
     re-estimated.  Increase it for hastily picked particles.

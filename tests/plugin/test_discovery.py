@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pyworkflow import Config
 from pyworkflow.utils import parseBibTex
+from pyworkflow.viewer import DESKTOP_TKINTER
 
 import mlalign
 import mlalign.bibtex
@@ -48,6 +49,12 @@ def test_wizards(domain):
     for cls in found.values():
         for protocol, parameters in cls._targets:
             assert set(parameters) <= {name for name, _ in protocol().getDefinition().iterParams()}
+
+
+def test_viewers(domain):
+    for cls in ours(domain.getProtocols()).values():
+        viewers = domain.findViewers(cls(), DESKTOP_TKINTER)
+        assert viewers and viewers[0].__module__.startswith("mlalign.")
 
 
 def test_names_are_ours_alone(domain):
