@@ -14,7 +14,7 @@ from mlalign.programs.results import FINAL
 from .style import BLUE, LIGHT, ORANGE, RED, Plot, lay_out, muted, resolution_axis
 
 MOST_NAMED = 8              # groups in a legend; iterations drawn beside the one shown
-FAINTEST = 0.35            # of the colour of the earliest iteration
+FAINTEST = 0.35             # of the colour of the earliest iteration
 _LEAST_SSNR = 0.01          # what lies below is of no account
 _DEFOCUS = LinearSegmentedColormap.from_list("defocus", [BLUE, "#a87ee6", "#e86a9a", ORANGE])
 
