@@ -21,7 +21,6 @@ from .options import GIB
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
 LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
-MODEL_ARRAYS = ("polar", "fractions", "mirror", "scale")
 
 
 def run(options):
@@ -32,9 +31,14 @@ def run(options):
 class Classification:
     """One run: its images, its state between iterations, and the loop."""
 
+    program = "ml_align2d"
+    files_of_run = RunFiles
+    model_arrays = ("polar", "fractions", "mirror", "scale")
+    model_numbers = ("sigma", "sigma_offset")
+
     def __init__(self, options):
         self.options = options
-        self.files = RunFiles(options.oroot)
+        self.files = self.files_of_run(options.oroot)
         self.inputs = read_inputs(options, self.files)
         self.source = self.inputs.source
         self.references = self.inputs.references
@@ -57,9 +61,12 @@ class Classification:
     def run(self):
         workers = Workers(self.options.thr)
         try:
-            self._run(Estimator(self.source, self.settings, workers))
+            self._run(self._estimator(workers))
         finally:
             workers.close()
+
+    def _estimator(self, workers):
+        return Estimator(self.source, self.settings, workers)
 
     def _run(self, estimator):
         options = self.options
@@ -69,8 +76,8 @@ class Classification:
             self.files.forget()
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
-            self.log(f"ml_align2d: {self.source.count} images of {self.source.size} px, {self.references} references, "
-                     f"random seed {self.seed}")
+            self.log(f"{self.program}: {self.source.count} images of {self.source.size} px, "
+                     f"{self.references} references, random seed {self.seed}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
             warning = self.inputs.normalisation_warning(options.norm)
@@ -99,19 +106,8 @@ class Classification:
 
     def _start(self, estimator):
         """Iteration 0: the first references."""
-        options, rng = self.options, np.random.default_rng(self.seed)
-        started = time.time()
-        first = options.maxres or start_maxres(self.source.size)
-        if self.inputs.given is None:
-            split = options.min_class is None or options.min_class > 0
-            self.model = random_start(estimator, self.references, options.noise, options.offset, options.restarts, rng,
-                                      self.log, options.maxres or 0.5, split, self.inputs.fractions)
-            first = options.maxres or estimator.maxres
-        estimator.enter(first)
-        estimator.shift_radius = None
-        if self.inputs.given is not None:
-            self.model = self._split_given(estimator, rng)
-        self.model = self.model.on(estimator.disk)
+        started, rng = time.time(), np.random.default_rng(self.seed)
+        self.model = self._first_model(estimator, rng)
         if self.inputs.fractions is not None:
             self.model = replace(self.model, fractions=self.inputs.fractions)
         self._fix_parameters()
@@ -119,18 +115,37 @@ class Classification:
         statistics = self._expect(estimator, self.rows, self._centred)
         self._report(estimator, self._result(statistics, np.zeros(self.references), 1.0), started)
 
-    def _split_given(self, estimator, rng):
-        """The given references, each split into --nref by what random groups of images make of it."""
+    def _first_model(self, estimator, rng):
+        """The model to begin with, at the resolution the estimator is left with."""
         options = self.options
-        model = estimator.initial_model(estimator.disk.polar(self.inputs.given), options.noise, options.offset)
-        parts = options.nref or 1
+        first = options.maxres or start_maxres(self.source.size)
+        if self.inputs.given is None:
+            model = random_start(estimator, self.references, options.noise, options.offset, options.restarts, rng,
+                                 self.log, options.maxres or 0.5, self._splits, self.inputs.fractions)
+            first = options.maxres or estimator.maxres
+        estimator.enter(first)
+        estimator.shift_radius = None
+        if self.inputs.given is not None:
+            model = self._split(estimator, rng, estimator.initial_model(
+                estimator.disk.polar(self.inputs.given), options.noise, options.offset))
+        return model.on(estimator.disk)
+
+    @property
+    def _splits(self):
+        """Whether classes may be split at the start."""
+        return self.options.min_class is None or self.options.min_class > 0
+
+    def _split(self, estimator, rng, model):
+        """A model of the given references, each split into --nref by what random groups of images make of it."""
+        parts = self.options.nref or 1
         if parts == 1:
             return model
         groups = np.array_split(rng.permutation(self.rows), parts)
         updates = [estimator.maximise(model, estimator.expect(model, Particles.unknown(len(self.rows)), np.sort(group)))
                    for group in groups]
+        every = np.repeat(np.arange(model.references), parts)
         polar = np.stack([u.polar for u in updates], axis=1).reshape(-1, *model.polar.shape[1:])
-        return estimator.initial_model(polar, options.noise, options.offset)
+        return model.only(every, polar)
 
     def _fix_parameters(self):
         """Parameters the user fixed keep their initial values, whatever the start made of them."""
@@ -227,14 +242,19 @@ class Classification:
         if self.stage_iterations < 2 or (changed > SETTLED_SHARE and self.stage_iterations < LONGEST_STAGE):
             return
         frequency = estimator.disk.k / (2 * np.pi)
-        wanted = resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions)
+        wanted = min(resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions), self._finest)
         if wanted == estimator.maxres:
             self.grown = True
             return
-        self.grown = wanted >= 0.5
+        self.grown = wanted >= self._finest
         estimator.enter(wanted)
         self.model = self.model.on(estimator.disk)
         self.stage_iterations, self.block_statistics, self.unrevived = 0, [], []
+
+    @property
+    def _finest(self):
+        """The highest frequency that may ever be used, in 1/px."""
+        return 0.5
 
     # ---- results ----------------------------------------------------------------------------------------------
 
@@ -246,8 +266,11 @@ class Classification:
             "randomSeed": self.seed, "maxres": model.disk.maxres, "changed": changed,
             "samplingRate": pixel_size or -1.0, "eps": self.options.eps,
         }
-        return Result(self.source.metadata.columns, self.particles, model, statistics, change, info, pixel_size,
-                      self.settings.mirror, self.settings.norm, self.settings.df is not None)
+        return self._table(self.source.metadata.columns, self.particles, model, statistics, change, info, pixel_size,
+                           self.settings)
+
+    def _table(self, *parts):
+        return Result(*parts)
 
     def _report(self, estimator, result, started):
         """Write this iteration's files, its checkpoint and a line in the log."""
@@ -284,7 +307,7 @@ class Classification:
     def _checkpoint(self, estimator):
         model, blocks = self.model, self.block_statistics
         arrays = {f"particles.{name}": value for name, value in self.particles.arrays().items()}
-        arrays.update({f"model.{name}": getattr(model, name) for name in MODEL_ARRAYS})
+        arrays.update({f"model.{name}": getattr(model, name) for name in self.model_arrays})
         for b, statistics in enumerate(blocks):
             arrays.update({f"block{b}.{f.name}": np.asarray(getattr(statistics, f.name)) for f in fields(Statistics)})
         if self.probabilities is not None:
@@ -293,7 +316,7 @@ class Classification:
             "iteration": self.iteration, "seed": self.seed, "images": self.source.count, "size": self.source.size,
             "fingerprint": self.inputs.fingerprint(), "references": self.references,
             "maxres": estimator.maxres, "radius": model.disk.radius, "shift_radius": estimator.shift_radius,
-            "sigma": model.sigma, "sigma_offset": model.sigma_offset,
+            **{name: getattr(model, name) for name in self.model_numbers},
             "stage_iterations": self.stage_iterations, "grown": self.grown, "unrevived": self.unrevived,
             "converged": self.converged, "blocks": len(blocks), "options": vars(self.options),
         }
@@ -325,7 +348,7 @@ class Classification:
         if (meta["maxres"], meta["radius"]) != (disk.maxres, disk.radius):
             disk = Disk(self.source.size, meta["maxres"], disk.n_psi, meta["radius"])
         self.model = Model(disk, sigma=meta["sigma"], sigma_offset=meta["sigma_offset"],
-                           **{name: arrays[f"model.{name}"] for name in MODEL_ARRAYS}).on(estimator.disk)
+                           **{name: arrays[f"model.{name}"] for name in self.model_arrays}).on(estimator.disk)
         self.grown = meta["grown"] or self.options.maxres is not None
         if disk is estimator.disk:
             self.block_statistics = [
@@ -335,6 +358,9 @@ class Classification:
         if self.options.write_probs:
             self.probabilities = arrays.get("probabilities")
         self._adapt(meta["options"])
+
+    def _model(self, disk, **parts):
+        return Model(disk, **parts)
 
     def _adapt(self, earlier):
         """What was estimated under ``earlier`` options and means something else under the present ones."""

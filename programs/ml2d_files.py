@@ -13,11 +13,13 @@ from .formats.star import read_star, write_star
 from .formats.whole import whole_file
 
 UNKNOWN = -1.0
-RESULT = ("classes.mrcs", "classes.xmd", "images.xmd", "frc.xmd", "probs.xmd")      # names, after the prefix
 
 
 class RunFiles:
     """Names and writes the files under one ``oroot``."""
+
+    copied = ("classes.mrcs", "frc.xmd", "images.xmd")      # from the last iteration to the result: after the prefix
+    made = ("classes.xmd", "probs.xmd")                     # at the end
 
     def __init__(self, oroot):
         self.oroot = oroot
@@ -43,12 +45,12 @@ class RunFiles:
     def owns(self, path):
         """Whether a run under this ``oroot`` writes or removes the file that ``path`` (``block@file``, too) names."""
         named = {Path(path).resolve(), Path(path.partition("@")[2] or path).resolve()}
-        written = {Path(f"{self.oroot}{name}").resolve() for name in (*RESULT, "run.log")}
+        written = {Path(f"{self.oroot}{name}").resolve() for name in (*self.copied, *self.made, "run.log")}
         return bool(named & written) or any(Path(self._extra).resolve() in file.parents for file in named)
 
     def forget(self, after=None):
         """Remove the result of an earlier run and its iterations after a number; without one, its log and all."""
-        for name in RESULT:
+        for name in (*self.copied, *self.made):
             path = Path(f"{self.oroot}{name}")
             killed_writing = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
             for file in (path, *killed_writing):
@@ -78,7 +80,7 @@ class RunFiles:
     def publish(self, iteration):
         """Make an iteration's outcome the run's final result."""
         source, target = self.prefix(iteration), self.prefix()
-        for name in ("classes.mrcs", "frc.xmd", "images.xmd"):
+        for name in self.copied:
             with whole_file(f"{target}{name}") as temporary:
                 shutil.copyfile(f"{source}{name}", temporary)
         blocks = {name: dict(table.columns) for name, table in read_star(f"{source}classes.xmd").items()}
@@ -97,14 +99,13 @@ class Result:
     """One iteration's outcome as tables.
 
     metadata: the input rows' columns; particles: :class:`.engine.em.Particles`; model, statistics, change (K,):
-    of the iteration; info: values of the info block; pixel_size: Å/px or None; extras: names of optional columns.
+    of the iteration; info: values of the info block; pixel_size: Å/px or None; settings: of the estimator.
     """
 
-    def __init__(self, metadata, particles, model, statistics, change, info, pixel_size, mirror, norm, robust):
+    def __init__(self, metadata, particles, model, statistics, change, info, pixel_size, settings):
         self.metadata, self.particles, self.model = metadata, particles, model
         self.statistics, self.change, self.info = statistics, change, info
-        self.pixel_size = pixel_size
-        self.mirror, self.norm, self.robust = mirror, norm, robust
+        self.pixel_size, self.settings = pixel_size, settings
         self.frequency = model.disk.k / (2 * np.pi)
         frc = resolution.ring_correlation(statistics.half_sums, statistics.half_weights)
         self.frc = resolution.smooth_rings(frc, model.disk.k, 2 * np.pi / model.disk.n)
@@ -121,9 +122,9 @@ class Result:
         columns.update(ref=p.ref + 1, anglePsi=p.psi, shiftX=p.shift_x, shiftY=p.shift_y, flip=p.flip,
                        pMax=np.minimum(p.peak, 1), logLikelihood=p.log_likelihood,
                        classProbability=np.minimum(p.class_probability, 1))      # rounding may exceed one
-        if self.norm:
+        if self.settings.norm:
             columns.update(bgMean=p.background, intScale=p.scale)
-        if self.robust:
+        if self.settings.df is not None:
             columns.update(wRobust=p.robust)
         return columns
 

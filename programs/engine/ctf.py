@@ -2,6 +2,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+from scipy import constants, fft
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Ctf:
 
     def wavelength(self):
         """Of the electrons in Å, (n,), relativistic."""
-        volts = 1e3 * np.asarray(self.voltage, float)
-        return 12.2643 / np.sqrt(volts + 0.97845e-6 * volts**2)
+        energy = 1e3 * np.asarray(self.voltage, float) * constants.e
+        rest = constants.m_e * constants.c**2
+        return 1e10 * constants.h * constants.c / np.sqrt(energy * (energy + 2 * rest))
 
     def phase(self, radius, azimuth):
         """Phase of the CTF in radians (n, *shape) at frequencies of ``radius`` 1/Å and ``azimuth`` radians.
@@ -59,3 +61,21 @@ class Ctf:
         It is positive (Q0) at the lowest frequencies, for particles that are bright on a dark background.
         """
         return np.sin(self.phase(radius, azimuth)).astype(np.float32)
+
+
+class PhaseFlipped:
+    """Images of a source with their phases flipped where their CTF is negative; reads like the source itself.
+
+    source: has ``count``, ``size``, ``read(rows)``; pixel_size: Å/px.
+    """
+
+    def __init__(self, source, ctf, pixel_size):
+        self.source, self.ctf, self.count, self.size = source, ctf, source.count, source.size
+        y, x = fft.fftfreq(self.size)[:, None], fft.rfftfreq(self.size)
+        self._radius, self._azimuth = np.hypot(y, x) / pixel_size, np.arctan2(y, x)
+
+    def read(self, rows):
+        """float32 (B, size, size)."""
+        negative = self.ctf[rows](self._radius, self._azimuth) < 0
+        spectra = fft.rfft2(self.source.read(rows))
+        return fft.irfft2(np.where(negative, -spectra, spectra), (self.size, self.size))

@@ -161,6 +161,12 @@ class Disk:
         """Squared norm, float64 (B,), of harmonics (B, 2, bins, width): the image's sum of squares in the band."""
         return np.einsum("bcmj,bcmj,mj->b", harmonics, harmonics, self.metric, dtype=np.float64, optimize=False)
 
+    def by_ring(self, values):
+        """Factors (bins, width), float32, that multiply every harmonic on a ring by its value (rings,)."""
+        factors = np.zeros(self.sign.shape, np.float32)
+        factors.flat[self.used] = values[self.ring]
+        return factors
+
     # ---- rotations and shifts --------------------------------------------------------------------------------
 
     def turned(self, harmonics, psi, mirrored):

@@ -10,12 +10,14 @@ from .model import Statistics
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
 
 
-@dataclass
+@dataclass(eq=False)
 class ImageBank:
     """Harmonics of a run's images on one disk, kept in memory when they fit, else computed when asked for.
 
     source: has ``count`` and ``read(rows) -> (B, n, n)``.  memory: bytes that may be used.
     """
+
+    harmonics_seen = 1        # of the images' visibility (see :mod:`.visibility`): they show references as they are
 
     source: object
     disk: object
@@ -97,48 +99,50 @@ class Pass:
     probabilities: np.ndarray = None       # (N, K), filled when given
 
 
-def expectation(model, bank, rows, particles, settings, workers, grid, coarse=None, progress=None):
-    """Run the E-step over the images ``rows`` and return their :class:`Statistics`; updates ``particles``.
+class EStep:
+    """The E-step under one model: blocks of images are searched side by side and gathered in order.
 
-    coarse: (ImageBank, Grid) for the fast search.  progress: called with the number of images done.
+    bank: :class:`ImageBank`; particles: updated; grid: of the search; coarse: (ImageBank, Grid) for a fast one.
     """
-    return _EStep(model, bank, particles, settings, workers, grid, coarse).run(rows, progress)
 
-
-class _EStep:
-    """One E-step: blocks of images are searched side by side and gathered in order."""
-
-    def __init__(self, model, bank, particles, settings, workers, grid, coarse):
+    def __init__(self, model, bank, particles, settings, workers, grid, coarse=None):
         self.model, self.bank, self.particles, self.settings = model, bank, particles, settings
         self.workers, self.grid, self.coarse = workers, grid, coarse
-        first = None if coarse is None else self._expectation(coarse[1], model.on(coarse[1].disk).polar)
-        self.search = self._expectation(grid, model.polar, first)
-        self.reference_dc = _inner_products(grid.disk, model.polar, bank.ones_polar) / model.scale
+        first = None if coarse is None else self._expectation(*coarse, model.on(coarse[1].disk).polar)
+        self.search = self._expectation(self._searched, grid, model.polar, first)
         self.length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
         self.squared = (grid.shifts**2).sum(1)
 
-    def _expectation(self, grid, polar, first=None):
+    @property
+    def _searched(self):
+        """The bank of the images that are compared with the references."""
+        return self.bank
+
+    def _expectation(self, bank, grid, polar, first=None):
         model, settings = self.model, self.settings
         return Expectation(grid, polar, model.log_class(settings.mirror), model.sigma_offset,
-                           model.noise(grid.disk, settings.df), first, settings.significance, self.workers.map)
+                           model.noise(grid.disk, settings.df), first, settings.significance, self.workers.map,
+                           bank.harmonics_seen)
 
-    def run(self, rows, progress):
+    def run(self, rows, progress=None):
+        """:class:`.model.Statistics` of the images ``rows``.  progress: called with the number of images done."""
         model, grid, workers = self.model, self.grid, self.workers
-        total = Statistics.zero(grid, model.references)
+        total = self._zero()
         tiles = grid.tiles(model.references, workers.threads)
         for half in (0, 1):
-            mine = rows[rows % 2 == half]
-            if not len(mine):
-                continue
+            done = None
             sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
-            blocks = np.array_split(mine, -(-len(mine) // self._block_size()))
-            for start in range(0, len(blocks), workers.threads):
-                for x, block, scale in workers.map(self._block, blocks[start : start + workers.threads]):
-                    workers.map(partial(self.search.spread, block, x, sums), tiles)
-                    _gather(total, half, block, scale, self.squared, self.length)
-                    if progress:
-                        progress(len(x))
-            total.half_sums[half] = grid.unshifted(sums, workers.map)
+            for portion in self._portions(rows[rows % 2 == half]):
+                blocks = np.array_split(portion, -(-len(portion) // self._block_size()))
+                for start in range(0, len(blocks), workers.threads):
+                    for found in workers.map(self._block, blocks[start : start + workers.threads]):
+                        workers.map(partial(self.search.spread, found.block, found.x, sums), tiles)
+                        self._gather(total, half, found)
+                        if progress:
+                            progress(len(found.x))
+                done = self._portion_done(total, portion, sums, done)
+            if done is not None:
+                total.half_sums[half] = grid.unshifted(sums, workers.map)
         return total
 
     def _block_size(self):
@@ -149,7 +153,57 @@ class _EStep:
         return min(block_size(self.coarse[1], self.model.references), 4 * size)
 
     def _block(self, rows):
-        """Search a block of images: harmonics (B, 2, bins, width), posterior, grey scales (2, B), old and new."""
+        """Search a block of images: :class:`Found`."""
+        raise NotImplementedError
+
+    def _zero(self):
+        """Statistics of no image."""
+        return Statistics.zero(self.grid, self.model.references)
+
+    def _portions(self, rows):
+        """Parts of ``rows`` that blocks do not mix."""
+        return [rows] if len(rows) else []
+
+    def _portion_done(self, total, portion, sums, before):
+        """Called when all of a portion is in ``sums``, with what the call before it in this half returned."""
+        return True
+
+    def _gather(self, total, half, found):
+        """Add what was found to the statistics."""
+        block, mass = found.block, found.block.row_mass
+        total.half_weights[half] += block.class_weight
+        total.class_mass += mass.sum((1, 2))
+        used, refined = found.scales @ block.class_mass
+        total.used_scale += used
+        total.class_scale += refined
+        total.mirror_mass += mass[:, :, 1].sum(1)
+        by_shift = mass.sum((0, 2))
+        total.squared_shift += float(by_shift @ self.squared)
+        total.beyond += np.bincount(self.length, by_shift, len(total.beyond))
+        total.power += block.robust_power
+        total.robust += float(block.robust.sum())
+        total.count += len(block.chosen)
+        total.log_likelihood += float(block.log_likelihood.sum())
+        total.peak += float(block.pose[:, 4].sum())
+
+
+@dataclass
+class Found:
+    """A block of images after its search: harmonics to average, posterior, grey scales (2, B), old and new."""
+
+    x: np.ndarray
+    block: object
+    scales: np.ndarray
+
+
+class WhiteEStep(EStep):
+    """White noise, references seen as they are; with ``norm`` grey scales and backgrounds are refined."""
+
+    def __init__(self, model, bank, *arguments):
+        super().__init__(model, bank, *arguments)
+        self.reference_dc = _inner_products(bank.disk, model.polar, bank.ones_polar) / model.scale
+
+    def _block(self, rows):
         norm, particles = self.settings.norm, self.particles
         used = particles.scale[rows].copy()
         scale = used[:, None] / self.model.scale if norm else None
@@ -158,10 +212,8 @@ class _EStep:
         block = self.search.block(Images(x, power, scale), coarse)
         if norm:
             _refine_normalisation(particles, rows, block, sums, self.bank.ones_power, self.reference_dc)
-        _note(particles, rows, block, self.grid.disk.n_psi)
-        if self.settings.probabilities is not None:
-            self.settings.probabilities[rows] = block.class_mass
-        return x, block, np.stack([used, particles.scale[rows]])
+        note(particles, rows, block, self.grid.disk.n_psi, self.settings.probabilities)
+        return Found(x, block, np.stack([used, particles.scale[rows]]))
 
     def _images(self, bank, rows):
         """Harmonics and squared norms of images, less their background, and their sums <1, x> before that."""
@@ -182,26 +234,8 @@ def _inner_products(disk, polar, other):
     return np.einsum("krp,rp,r->k", polar, other.conj(), disk.weight).real * 2 / disk.n_phi
 
 
-def _gather(total, half, block, scale, squared, length):
-    mass = block.row_mass
-    total.half_weights[half] += block.class_weight
-    total.class_mass += mass.sum((1, 2))
-    used, refined = scale @ block.class_mass
-    total.used_scale += used
-    total.class_scale += refined
-    total.mirror_mass += mass[:, :, 1].sum(1)
-    by_shift = mass.sum((0, 2))
-    total.squared_shift += float(by_shift @ squared)
-    total.beyond += np.bincount(length, by_shift, len(total.beyond))
-    total.power += block.robust_power
-    total.robust += float(block.robust.sum())
-    total.count += len(block.chosen)
-    total.log_likelihood += float(block.log_likelihood.sum())
-    total.peak += float(block.pose[:, 4].sum())
-
-
-def _note(particles, rows, block, n_psi):
-    """Write a block's poses in the one convention.
+def note(particles, rows, block, n_psi, probabilities=None):
+    """Write a block's poses in the one convention, and the classes' probabilities (N, K) where given.
 
     The engine's image is R_psi F S_t A with F the mirror y -> -y, so r_ref = F R_-psi r - t; the convention mirrors x,
     and F_y = F_x R_180.
@@ -216,6 +250,8 @@ def _note(particles, rows, block, n_psi):
     particles.class_probability[rows] = np.minimum(block.class_mass[np.arange(len(rows)), block.chosen], 1)
     particles.log_likelihood[rows] = block.log_likelihood
     particles.robust[rows] = block.robust
+    if probabilities is not None:
+        probabilities[rows] = block.class_mass
 
 
 def _refine_normalisation(particles, rows, block, sums, ones_power, reference_dc):

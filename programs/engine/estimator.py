@@ -5,8 +5,9 @@ from functools import lru_cache
 import numpy as np
 
 from .disk import Disk
-from .em import ImageBank, Particles, Pass, expectation
+from .em import ImageBank, Particles, Pass, WhiteEStep
 from .model import Fixed, Model, update
+from .references import Members, aligned
 from .search import Grid, shift_grid
 
 QUICK_RADIUS = 12         # Fourier pixels up to which half the angles and coarse shifts are enough
@@ -82,27 +83,36 @@ class Estimator:
 
         centred: search shifts of zero only (with a coarse search: there, and next to zero in the fine one).
         """
-        s = self.settings
         radius = 0 if centred else self._radius(model.sigma_offset)
         coarse = None
         if self.coarse_bank is not None:
             coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2)
             radius = max(radius, 1)
-        settings = Pass(s.mirror, s.df, s.norm, s.significance, probabilities)
-        return expectation(model, self.bank, rows, particles, settings, self.workers,
-                           self._grid(self.disk, radius, self.step_size), coarse, progress)
+        settings = self._pass(probabilities)
+        grid = self._grid(self.disk, radius, self.step_size)
+        return self._estep(model, particles, settings, grid, coarse).run(rows, progress)
+
+    def _pass(self, probabilities):
+        s = self.settings
+        return Pass(s.mirror, s.df, s.norm, s.significance, probabilities)
+
+    def _estep(self, model, particles, settings, grid, coarse):
+        return WhiteEStep(model, self.bank, particles, settings, self.workers, grid, coarse)
 
     def maximise(self, model, statistics, centred=False, fixed=None):
         """M-step; narrows the shifts searched where no particle has weight."""
-        s = self.settings
-        fixed = fixed or s.fixed
+        fixed = fixed or self.settings.fixed
         if centred:
             fixed = replace(fixed, offset=True)
-        new = update(model, statistics, s.mirror, fixed, s.df, s.sigma_trick, self.step_size)
+        new = self._update(model, statistics, fixed)
         if not centred:
             wanted = self._wanted_radius(new.sigma_offset)
             self.shift_radius = max(wanted, min(self._radius(model.sigma_offset), statistics.reach()))
         return new
+
+    def _update(self, model, statistics, fixed):
+        s = self.settings
+        return update(model, statistics, s.mirror, fixed, s.df, s.sigma_trick, self.step_size)
 
     def run(self, model, rows, iterations, tolerance=0.0, fixed=None):
         """A few EM steps over ``rows`` from ``model``: (model, log-likelihood of the last E-step, particles).
@@ -127,6 +137,18 @@ class Estimator:
         fractions = np.full(count, 1 / count) if fractions is None else np.asarray(fractions) / np.sum(fractions)
         mirror = np.full(count, 0.5 if self.settings.mirror else 0.0)
         return Model(self.disk, polar.astype(np.complex64), fractions, mirror, sigma, sigma_offset, np.ones(count))
+
+    # ---- what starts need (see :mod:`.references`) --------------------------------------------------------------
+
+    def members(self, model, particles, rows, k):
+        """:class:`.references.Members` of class k: the images ``rows``."""
+        polar = aligned(self.disk, self.bank.read(rows)[0], particles, rows)
+        features = self.disk.expand(polar) * np.sqrt(self.disk.metric) / np.float32(model.sigma)
+        return Members(features.reshape(len(rows), -1), lambda chosen: polar[chosen].mean(0))
+
+    def importance(self, model):
+        """Factors (rings,) in which references' differences matter alike everywhere."""
+        return np.ones(len(self.disk.k))
 
     def grid(self, model):
         """The grid that the model's images are searched on."""

@@ -43,6 +43,13 @@ class Model:
         """The references as images (K, n, n)."""
         return self.disk.images(self.polar)
 
+    def only(self, classes, polar=None):
+        """A model of these classes alone, with new references (K, rings, n_phi / 2) where given."""
+        polar = self.polar[classes] if polar is None else polar.astype(np.complex64)
+        fractions = np.maximum(self.fractions[classes], 1e-6)
+        return replace(self, polar=polar, fractions=fractions / fractions.sum(), mirror=self.mirror[classes],
+                       scale=self.scale[classes])
+
     def on(self, disk):
         """The same model sampled on another disk."""
         return self if disk is self.disk else replace(self, disk=disk, polar=disk.polar(self.images()))
@@ -114,26 +121,37 @@ def update(model, statistics, mirror, fixed=None, df=None, sigma_trick=True, ste
     alive = weight > 1e-12 * max(s.count, 1)
     mean = s.half_sums.sum(0) / np.where(alive, weight, 1)[:, None, None]
     polar = np.where(alive[:, None, None], mean, model.polar)
-    mass = np.where(s.class_mass > 0, s.class_mass, 1)
-    scale = np.where(alive, s.class_scale / mass, model.scale)
-    changes = {"scale": scale}
-
+    changes = estimated_priors(model, s, mirror, fixed, alive, step)
     if not fixed.noise:
         explained = sum(w * polar_power(model.disk, a) for w, a in zip(weight, polar) if w > 0)
         images = s.robust if df is not None and sigma_trick else s.count
         variance = (s.power - explained) / (images * model.disk.dimension)
         smallest = SMALLEST_VARIANCE * max(s.power / (images * model.disk.dimension), 1e-18)
         changes["sigma"] = float(np.sqrt(max(variance, smallest)))
+    return replace(model, polar=at_mean_scale(polar, model, s, alive), **changes)
+
+
+def estimated_priors(model, statistics, mirror, fixed, alive, step=1):
+    """What an M-step makes of shifts, class sizes, mirrors and grey scales: {field of Model: value}.
+
+    alive: (K,) classes that have weight.
+    """
+    s, mass = statistics, np.where(statistics.class_mass > 0, statistics.class_mass, 1)
+    changes = {"scale": np.where(alive, s.class_scale / mass, model.scale)}
     if not fixed.offset:
         changes["sigma_offset"] = float(sigma_of_mean_square(s.squared_shift / s.count, step))
     if not fixed.fractions:
         changes["fractions"] = s.class_mass / s.class_mass.sum()
         if mirror:
-            changes["mirror"] = np.where(alive, np.minimum(s.mirror_mass / mass, 1), 0.5)      # rounding may exceed one
-    # a reference stands for members of mean scale, whatever it was when they were averaged
-    used = np.where(alive, s.used_scale / mass / model.scale, 1)
-    polar = polar * used[:, None, None]
-    return replace(model, polar=polar.astype(np.complex64), **changes)
+            changes["mirror"] = np.where(alive, np.minimum(s.mirror_mass / mass, 1), 0.5)    # rounding may exceed one
+    return changes
+
+
+def at_mean_scale(polar, model, statistics, alive):
+    """New references (K, rings, n_phi / 2) as members of mean grey scale show them, whatever it was before."""
+    mass = np.where(statistics.class_mass > 0, statistics.class_mass, 1)
+    used = np.where(alive, statistics.used_scale / mass / model.scale, 1)
+    return (polar * used[:, None, None]).astype(np.complex64)
 
 
 def polar_power(disk, polar):

@@ -5,11 +5,12 @@ EM gets stuck where two views share a class while one view has two: no small ste
 """
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Callable
 
 import numpy as np
 
 from . import kernels
-from .model import Fixed, Model
+from .model import Fixed
 
 MEMBERS = 400             # particles of a class looked at to judge a split or a merger
 FEWEST_MEMBERS = 20       # that can be split
@@ -32,14 +33,24 @@ def _mean_polar(bank, rows):
     return bank.disk.synthesize((total / len(rows))[None].astype(np.float32))[0]
 
 
-def aligned_members(bank, particles, rows):
-    """Polar samples (B, rings, n_phi / 2) of images brought onto their class average by their poses."""
-    disk = bank.disk
+def aligned(disk, x, particles, rows):
+    """Polar samples (B, rings, n_phi / 2) of images ``rows``, harmonics x, in their class averages' frames."""
     flip = particles.flip[rows].astype(bool)
     psi = np.deg2rad(particles.psi[rows] - 180 * flip)
-    x, _ = bank.read(rows)
     shift = np.stack([particles.shift_x[rows], particles.shift_y[rows]], 1)
     return disk.synthesize(disk.turned(x, -psi, flip)) * disk.phase(shift)
+
+
+@dataclass
+class Members:
+    """Aligned members of a class.
+
+    features: (B, F) what they are told apart by, in units of the noise's standard deviation.
+    average: function of a mask (B,) that gives the reference (rings, n_phi / 2) of those members.
+    """
+
+    features: np.ndarray
+    average: Callable
 
 
 @dataclass
@@ -64,24 +75,23 @@ class Merger:
 def heterogeneity(estimator, model, particles, rows, k, rng):
     """How much the aligned members of class k vary beyond noise, and two groups among them.
 
-    Returns (gain, labels, polar samples of the members looked at, their rows), or None for too few members.  The gain
-    is the variance along the first principal component above what noise alone gives (the Marchenko-Pastur edge), in
-    units of the noise variance, times the number of members.
+    Returns (gain, labels, :class:`Members` looked at, their rows), or None for too few members.  The gain is the
+    variance along the first principal component above what noise alone gives (the Marchenko-Pastur edge), in units of
+    the noise variance, times the number of members.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     members = rows[particles.ref[rows] == k]
     if len(members) < FEWEST_MEMBERS:
         return None
-    chosen, disk = _sample(members, rng), estimator.disk
-    polar = aligned_members(estimator.bank, particles, chosen)
-    features = (disk.expand(polar) * np.sqrt(disk.metric)).reshape(len(polar), -1)
+    chosen = _sample(members, rng)
+    looked_at = estimator.members(model, particles, chosen, k)
     state = int(rng.integers(2**31))
     pca = PCA(4, svd_solver="randomized", random_state=state)
-    components = pca.fit_transform(features)
-    edge = model.sigma**2 * (1 + np.sqrt(disk.dimension / len(chosen))) ** 2
-    gain = len(members) * (pca.explained_variance_[0] - edge) / model.sigma**2
-    return gain, KMeans(2, n_init=4, random_state=state).fit_predict(components), polar, chosen
+    components = pca.fit_transform(looked_at.features)
+    edge = (1 + np.sqrt(estimator.disk.dimension / len(chosen))) ** 2
+    gain = len(members) * (pca.explained_variance_[0] - edge)
+    return gain, KMeans(2, n_init=4, random_state=state).fit_predict(components), looked_at, chosen
 
 
 def split_class(estimator, model, particles, rows, k, rng):
@@ -89,10 +99,10 @@ def split_class(estimator, model, particles, rows, k, rng):
     found = heterogeneity(estimator, model, particles, rows, k, rng)
     if found is None:
         return None
-    _, label, polar, chosen = found
-    alone = estimator.run(_classes(model, [k]), chosen, 2, fixed=ALONE)[1]
-    parts = np.stack([polar[label == part].mean(0) for part in (0, 1)])
-    pair, likelihood, _ = estimator.run(_classes(model, [k, k], parts), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    _, label, looked_at, chosen = found
+    alone = estimator.run(model.only([k]), chosen, 2, fixed=ALONE)[1]
+    parts = np.stack([looked_at.average(label == part) for part in (0, 1)])
+    pair, likelihood, _ = estimator.run(model.only([k, k], parts), chosen, LOCAL_ITERATIONS, fixed=ALONE)
     members = np.count_nonzero(particles.ref[rows] == k)
     return Split(k, (likelihood - alone) * members / len(chosen), pair.polar)
 
@@ -104,8 +114,8 @@ def merge_classes(estimator, model, particles, rows, first, second, rng):
     if not len(members):
         return Merger(larger, smaller, 0.0, model.polar[larger])
     chosen = _sample(members, rng)
-    apart = estimator.run(_classes(model, [first, second]), chosen, 2, fixed=ALONE)[1]
-    together, likelihood, _ = estimator.run(_classes(model, [larger]), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    apart = estimator.run(model.only([first, second]), chosen, 2, fixed=ALONE)[1]
+    together, likelihood, _ = estimator.run(model.only([larger]), chosen, LOCAL_ITERATIONS, fixed=ALONE)
     return Merger(larger, smaller, (apart - likelihood) * len(members) / len(chosen), together.polar[0])
 
 
@@ -113,11 +123,12 @@ def similar_pairs(estimator, model):
     """Pairs of classes in the order of what merging their averages costs (Ward's criterion, best pose)."""
     grid = estimator.grid(model)
     disk, count, shifts = grid.disk, model.references, len(grid.shifts)
-    templates = grid.templates(model.polar).reshape(-1, *disk.shape)
+    polar = model.polar * estimator.importance(model)[:, None]
+    templates = grid.templates(polar).reshape(-1, *disk.shape)
     best = np.empty((2, count, count * shifts), np.float32)
-    kernels.best_of_rows(grid.scores(disk.expand(model.polar), templates), estimator.settings.mirror, best)
+    kernels.best_of_rows(grid.scores(disk.expand(polar), templates), estimator.settings.mirror, best)
     score = best.max(0).reshape(count, count, shifts).max(2)
-    power = disk.power(disk.expand(model.polar))
+    power = disk.power(disk.expand(polar))
     distance = np.maximum(power[:, None] + power - 2 * score, 0)
     size = model.fractions
     cost = distance * np.outer(size, size) / np.maximum(np.add.outer(size, size), 1e-12)
@@ -133,14 +144,6 @@ def moved(model, split, merger):
     fractions[split.parent] = fractions[merger.freed] = fractions[split.parent] / 2
     mirror[merger.freed], scale[merger.freed] = mirror[split.parent], scale[split.parent]
     return replace(model, polar=polar, fractions=fractions / fractions.sum(), mirror=mirror, scale=scale)
-
-
-def _classes(model, chosen, polar=None):
-    """A model of some of the classes alone."""
-    polar = model.polar[chosen] if polar is None else polar.astype(np.complex64)
-    fractions = np.maximum(model.fractions[chosen], 1e-6)
-    return Model(model.disk, polar, fractions / fractions.sum(), model.mirror[chosen], model.sigma,
-                 model.sigma_offset, model.scale[chosen])
 
 
 def _sample(members, rng):

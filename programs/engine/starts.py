@@ -61,6 +61,27 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
     return model
 
 
+def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
+    """A start with CTF correction from class averages without it, with poor classes split anew as it sharpens.
+
+    estimator: a :class:`.spectral_estimator.SpectralEstimator`.  model: of averages of phase-flipped images, on the
+    disk that ``white``, their estimator, is at.  Other arguments as for :func:`random_start`.
+    """
+    total, size = estimator.source.count, estimator.source.size
+    rows = np.sort(rng.permutation(total)[: max(FEWEST_IMAGES, IMAGES_PER_CLASS * model.references)])
+    estimator.enter(white.maxres, quick=True)
+    state = estimator.run(estimator.corrected(model, white, rows), rows, START_ITERATIONS, SETTLED)
+    log(f"corrected for the CTF: log-likelihood {state[1]:.1f}, class sizes {sizes(state[0], len(rows))}")
+    for radius in STAGES:
+        if radius > STAGES[0] and estimator.maxres < min(maxres, radius / size):
+            estimator.enter(min(maxres, radius / size), quick=True)
+            state = estimator.run(state[0].on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
+        if split and model.references > 1:
+            state = Improvement(estimator, rows, rng, log).run(
+                state, FIRST_TRIALS if radius == STAGES[0] else LATER_TRIALS)
+    return state[0]
+
+
 class Improvement:
     """Moves a class from where two describe one view to where one describes two, while the likelihood rises.
 
@@ -76,17 +97,20 @@ class Improvement:
 
         With many classes several moves are tried together, fewer of them after a trial that gained little.
         """
-        together, failures, moves = max(1, state[0].references // 8), 0, None
+        together, failures = max(1, state[0].references // 8), 0
+        moves = control = None
         for _ in range(trials):
             moves = self._moves(*state) if moves is None else moves
             chosen = _disjoint(moves, together)
             if not chosen or failures >= PATIENCE:
                 break
+            # judged beside as many iterations without a move: EM alone gains, too
+            control = self.estimator.run(state[0], self.rows, MOVE_ITERATIONS) if control is None else control
             model = state[0]
             for split, merger in chosen:
                 model = moved(model, split, merger)
             trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS)
-            gain = trial[1] - state[1]
+            gain = trial[1] - control[1]
             self.log(f"to {self.estimator.maxres:.3f}/px: {_in_words(chosen)}: log-likelihood {gain:+.1f}, "
                      f"{'kept' if gain > 0 else 'dropped'}, class sizes {sizes(trial[0], len(self.rows))}")
             if gain > WORTHWHILE * len(self.rows):
@@ -95,8 +119,8 @@ class Improvement:
                 together //= 2
             else:
                 failures += 1
-            state, moves = (trial, None) if gain > 0 else (state, moves[1:])
-        return state
+            state, control, moves = (trial, None, None) if gain > 0 else (state, control, moves[1:])
+        return control or state
 
     def _moves(self, model, likelihood, particles):
         """Pairs of a split and a merger, the most promising first; the merged class itself may be split anew."""

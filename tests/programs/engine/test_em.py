@@ -10,7 +10,7 @@ from mlalign.programs.engine import em
 from mlalign.programs.engine import expectation as expectation_module
 from mlalign.programs.engine.backend import Workers
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.em import ImageBank, Particles, Pass, expectation
+from mlalign.programs.engine.em import ImageBank, Particles, Pass, WhiteEStep
 from mlalign.programs.engine.model import Model, Statistics, update
 from mlalign.programs.engine.references import subset_averages
 from mlalign.programs.engine.search import Grid, shift_grid
@@ -21,6 +21,10 @@ from mlalign.tests.programs.engine.brute import FRACTIONS, MIRROR, OFFSET, WITH_
 
 N, COUNT, ITERATIONS = 32, 200, 15
 ROUNDING = 1e-4 * COUNT       # nats: scores are float32 sums
+
+
+def expectation(model, bank, rows, particles, settings, workers, grid, coarse=None, progress=None):
+    return WhiteEStep(model, bank, particles, settings, workers, grid, coarse).run(rows, progress)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mlalign.programs.engine.estimator import Estimator, Settings
 from mlalign.programs.engine.references import (
     Merger,
     Split,
-    aligned_members,
+    aligned,
     heterogeneity,
     merge_classes,
     moved,
@@ -75,7 +75,7 @@ def test_aligned_members_look_like_their_average(truth, estimator):
     for name in ("psi", "shift_x", "shift_y", "flip", "ref"):
         getattr(particles, name)[:] = getattr(truth, name)
     rows = np.arange(20)
-    for image, k in zip(clean.disk.images(aligned_members(clean.bank, particles, rows)), truth.ref[rows]):
+    for image, k in zip(clean.disk.images(aligned(clean.disk, clean.bank.read(rows)[0], particles, rows)), truth.ref[rows]):
         expected = DISTINCT[k].image(32)
         assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.99
 
@@ -105,10 +105,10 @@ def planted_split(estimator, truth, mixed, k):
 
 
 def test_heterogeneity_tells_the_groups_of_a_mixed_class(estimator, truth, mixed):
-    (mixture, label, polar, rows), (pure, *_) = (
+    (mixture, label, members, rows), (pure, *_) = (
         heterogeneity(estimator, mixed[0], planted_particles(truth), ROWS, k, np.random.default_rng(2)) for k in (1, 0))
     np.testing.assert_array_equal(rows, np.flatnonzero(truth.ref > 0))
-    assert len(polar) == len(rows)
+    assert len(members.features) == len(rows)
     agreement = (label == (truth.ref[rows] == 2)).mean()
     assert max(agreement, 1 - agreement) > 0.95
     assert mixture > 500 and pure < 0                  # a pure class varies no more than noise does

@@ -1,0 +1,144 @@
+"""The run of mlf_align2d: that of ml_align2d, with CTFs and noise spectra."""
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .engine.ctf import PhaseFlipped
+from .engine.estimator import Estimator
+from .engine.spectral import Regularisation, SpectralModel, power_spectra
+from .engine.spectral_estimator import SpectralEstimator
+from .engine.spectral_pass import Optics
+from .engine.starts import corrected_start, random_start, start_maxres
+from .engine.visibility import EvenHarmonics
+from .errors import UserError
+from .ml2d import Classification
+from .mlf2d_files import SpectralFiles, SpectralResult
+from .noise_groups import noise_groups, optics_groups
+from .particle_ctf import known_pixel_size, read_ctf
+
+
+def run(options):
+    """Run mlf_align2d with parsed ``options`` (see :mod:`.mlf_align2d`).  Raises :class:`.errors.UserError`."""
+    SpectralClassification(options).run()
+
+
+class SpectralClassification(Classification):
+    """A :class:`.ml2d.Classification` in Fourier space."""
+
+    program = "mlf_align2d"
+    files_of_run = SpectralFiles
+    model_arrays = (*Classification.model_arrays, "spectra", "power")
+    model_numbers = (*Classification.model_numbers, "lowest")
+
+    def __init__(self, options):
+        options.iem = 1
+        options.maxres = None         # until the pixel size is known
+        super().__init__(options)
+        self.inputs.pixel_size = pixel_size = known_pixel_size(self.source, options.sampling_rate)
+        self.limits = _limits(options, pixel_size, self.source.size)
+        options.maxres = self.limits.fixed
+        self.grown = options.maxres is not None
+        ctf = None if options.no_ctf else read_ctf(self.source, pixel_size)
+        mode = "pooled" if options.no_ctf else options.noise_groups
+        self.groups = noise_groups(ctf, optics_groups(self.source), mode, options.group_size)
+        self._visible_on = None, None
+        self.optics = Optics(ctf, pixel_size, not options.not_phase_flipped, self.groups.index, len(self.groups))
+
+    def _estimator(self, workers):
+        power = power_spectra(self.source, self.groups.index, len(self.groups), self.options.radius)
+        return SpectralEstimator(self.source, self.settings, workers, self.optics, power,
+                                 Regularisation(self.options.reduce_snr), self.limits.lowest)
+
+    # ---- the start ----------------------------------------------------------------------------------------------
+
+    def _first_model(self, estimator, rng):
+        options = self.options
+        first = self.limits.fixed or self.limits.first or start_maxres(self.source.size)
+        if self.inputs.given is None:
+            return self._from_nothing(estimator, rng).on(estimator.disk)
+        estimator.enter(first)
+        estimator.shift_radius = None
+        polar = estimator.disk.polar(self.inputs.given)
+        if options.ctf_affected_refs:
+            white = self._white(estimator.workers)
+            white.enter(first)
+            averages = white.initial_model(white.disk.polar(self.inputs.given), options.noise, options.offset)
+            model = estimator.corrected(averages, white, self.rows)
+        else:
+            model = estimator.initial_model(polar, options.offset)
+        return self._split(estimator, rng, model)
+
+    def _from_nothing(self, estimator, rng):
+        """References from a coarse classification of the phase-flipped images with white noise."""
+        options = self.options
+        white = self._white(estimator.workers)
+        coarsest = min(start_maxres(self.source.size), self._finest)
+        model = random_start(white, self.references, options.noise, options.offset, options.restarts, rng, self.log,
+                             coarsest, self._splits, self.inputs.fractions)
+        highest = self.limits.fixed or self.limits.first or self._finest
+        model = corrected_start(estimator, white, model, rng, self.log, highest, self._splits)
+        estimator.enter(self.limits.fixed or self.limits.first or estimator.maxres)
+        estimator.shift_radius = None
+        return model
+
+    def _white(self, workers):
+        """The estimator of a classification that knows no CTF, of images whose phases are flipped."""
+        ctf = self.optics.ctf
+        source = self.source
+        if ctf is not None and not self.optics.flipped:
+            source = PhaseFlipped(source, ctf, self.optics.pixel_size)
+        return Estimator(source, replace(self.settings, fast=False), workers)
+
+    @property
+    def _finest(self):
+        return self.limits.highest
+
+    def _model(self, disk, **parts):
+        return SpectralModel(disk, **parts)
+
+    # ---- results --------------------------------------------------------------------------------------------------
+
+    def _table(self, columns, particles, model, statistics, change, info, pixel_size, settings):
+        info["noiseGroups"] = len(self.groups)
+        even = EvenHarmonics(model.disk, statistics.visibility.shape[3])
+        return SpectralResult(columns, particles, model, statistics, change, info, pixel_size, settings,
+                              groups=self.groups, even=even, visible=self._visible(model.disk),
+                              snr=self.options.reduce_snr)
+
+    def _visible(self, disk):
+        """Mean CTF^2 (G, rings) of each noise group on a disk."""
+        if disk is not self._visible_on[0]:
+            self._visible_on = disk, np.stack([self.optics.mean_square(disk, g) for g in range(len(self.groups))])
+        return self._visible_on[1]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Frequencies in 1/px: of the first iteration (None: any), of all (None: they grow), most and least ever used."""
+
+    first: float
+    fixed: float
+    highest: float
+    lowest: float
+
+
+def _limits(options, pixel_size, size):
+    """The limits that options in Å ask for; :class:`UserError` where they contradict each other or the pixels."""
+    first, high, low = options.limit_resolution
+    if options.include_allfreqs and options.fix_high:
+        raise UserError("--include_allfreqs and --fix_high: expected one of them")
+    if low and high and low <= high:
+        raise UserError(f"--limit_resolution: the lowest resolution is {low:g} Å and the highest {high:g} Å, "
+                        "expected a larger number for the lowest")
+    if options.fix_high and options.fix_high < 2 * pixel_size:
+        raise UserError(f"--fix_high: {options.fix_high:g} Å, expected at least {2 * pixel_size:g}, Nyquist of "
+                        f"{pixel_size:g} Å pixels")
+    highest = min(0.5, pixel_size / high) if high else 0.5
+    for name, finest in (("fix_high", options.fix_high), ("limit_resolution", high), ("limit_resolution", first)):
+        if finest and finest * 2 > size * pixel_size:
+            raise UserError(f"--{name}: {finest:g} Å, expected at most {size * pixel_size / 2:g} Å, half of the box")
+    if options.include_allfreqs:
+        return Limits(None, 0.5, 0.5, 0.0)
+    return Limits(first=min(highest, pixel_size / first) if first else None,
+                  fixed=pixel_size / options.fix_high if options.fix_high else None,
+                  highest=highest, lowest=pixel_size / low if low else 0.0)

@@ -1,0 +1,62 @@
+"""What MLF2D writes besides: noise groups and spectra, signal-to-noise ratios."""
+import numpy as np
+
+from .engine.spectral import signal_power
+from .formats.star import write_star
+from .ml2d_files import UNKNOWN, Result, RunFiles
+
+HIGHEST_SSNR = 25.0
+
+
+class SpectralFiles(RunFiles):
+    """:class:`.ml2d_files.RunFiles` with ``noise.xmd`` and ``ssnr.xmd``."""
+
+    copied = (*RunFiles.copied, "noise.xmd", "ssnr.xmd")
+
+    def write_result(self, iteration, images, result):
+        write_star(f"{self.prefix(iteration)}noise.xmd", result.noise_blocks())
+        write_star(f"{self.prefix(iteration)}ssnr.xmd", result.ssnr_blocks())
+        super().write_result(iteration, images, result)
+
+
+class SpectralResult(Result):
+    """:class:`.ml2d_files.Result` with noise groups.
+
+    groups: :class:`.noise_groups.NoiseGroups`; even: :class:`.engine.visibility.EvenHarmonics` of the disk;
+    visible: (G, rings) mean CTF^2 of each group; snr: factor on the signal power.
+    """
+
+    def __init__(self, *arguments, groups, even, visible, snr):
+        super().__init__(*arguments)
+        self.groups, self.even, self.visible, self.snr = groups, even, visible, snr
+        self.shells = np.arange(1, int(self.model.disk.maxres * self.model.disk.n + 1e-6) + 1) / self.model.disk.n
+
+    def image_columns(self):
+        return {**super().image_columns(), "defocusGroup": self.groups.index + 1}
+
+    def noise_blocks(self):
+        g = self.groups
+        yield "groups", {"defocusGroup": np.arange(1, len(g) + 1), "opticsGroup": g.optics, "count": g.count,
+                         "defocusMin": g.defocus_min, "defocusMax": g.defocus_max}
+        for name, noise in zip(self._names(), self.model.spectra):
+            yield name, {"resolutionFreqFourier": self.shells, "mlfNoise": self._at_shells(noise)}
+
+    def ssnr_blocks(self):
+        """Signal-to-noise ratio of the average of a class of mean size, if all images were like those of the group."""
+        disk, mass = self.model.disk, self.statistics.class_mass
+        power = self.snr * signal_power(self.statistics, disk, self.even)
+        signal = self._at_shells(mass @ power / max(mass.sum(), 1e-30))
+        real = self.pixel_size / self.shells if self.pixel_size else np.full(len(self.shells), UNKNOWN)
+        for name, noise, visible in zip(self._names(), self.model.spectra, self.visible):
+            noise, visible = self._at_shells(noise), self._at_shells(visible)
+            ssnr = mass.mean() * visible * signal / noise
+            yield name, {"resolutionFreqFourier": self.shells, "resolutionFreqReal": real,
+                         "resolutionSSNR": np.minimum(ssnr, HIGHEST_SSNR), "mlfCtf": np.sqrt(visible),
+                         "mlfWiener": ssnr / (ssnr + 1), "mlfSignal": signal, "mlfNoise": noise}
+
+    def _names(self):
+        return [f"ctf{g:06d}" for g in range(1, len(self.groups) + 1)]
+
+    def _at_shells(self, curve):
+        """A curve (rings,) at the frequencies of whole Fourier pixels."""
+        return np.interp(self.shells, self.frequency, curve)
