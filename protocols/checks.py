@@ -29,6 +29,15 @@ def _first_path(images):
     return (first.getRepresentative() if isinstance(first, Class2D) else first).getFileName()
 
 
+def resolution_errors(label, limit, particles, otherwise=""):
+    """An error when a limit in Å is beyond what the particles' pixels and box can hold."""
+    finest, coarsest = 2 * particles.getSamplingRate(), particles.getSamplingRate() * particles.getXDim() / 2
+    if finest <= limit <= coarsest:
+        return []
+    return [f"*{label}* is {limit:g} Å, expected {finest:g} Å (twice the pixel size) to {coarsest:g} Å (half the box)"
+            f"{otherwise}."]
+
+
 def match_errors(particles, references):
     """Errors when references (that can be read) have not the particles' box and pixel size."""
     errors = []

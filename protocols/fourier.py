@@ -1,4 +1,5 @@
 """What ML2D's form means beyond ML2D when its switch says MLF2D: options, checks, words."""
+from .checks import resolution_errors
 from .ml2d_form import AS_SET, NOISE_GROUPS, YES
 
 NO_LIMITS = [0.0, 0.0, 999.0]       # first iteration, later ones, low: the program's own default
@@ -69,17 +70,18 @@ def _ctf_errors(particles):
 
 
 def _limit_errors(protocol):
+    particles = protocol.inputParticles.get()
     first, high, low = resolution_limits(protocol)
-    finest = 2 * protocol.inputParticles.get().getSamplingRate()
-    fixed = 0.0 if protocol.includeAllFreqs else max(protocol.fixHigh.get(), 0.0)
-    errors = [f"*{label}* is {limit:g} Å, expected at least {finest:g} Å, twice the pixel size, or {none}."
-              for label, limit, none in (("High-resolution limit", high, "0 for no limit"),
-                                         ("Limit in the first iteration", first, "0 for no limit"),
-                                         ("Fix the resolution at", fixed, "-1 for none"))
-              if 0 < limit < finest]
-    if low <= max(high, fixed, finest):
-        errors.append(f"*Low-resolution limit* is {low:g} Å, expected more than the high-resolution limit, "
-                      f"{max(high, fixed, finest):g} Å.")
+    fixed = 0.0 if protocol.includeAllFreqs else protocol.fixHigh.get()
+    errors = []
+    for label, limit, otherwise in (("High-resolution limit", high, ", or 0 for none"),
+                                    ("Limit in the first iteration", first, ", or 0 for none"),
+                                    ("Fix the resolution at", fixed, ", or -1 not to")):
+        if limit > 0:
+            errors += resolution_errors(label, limit, particles, otherwise)
+    highest = max(high, fixed, 2 * particles.getSamplingRate())
+    if low <= highest:
+        errors.append(f"*Low-resolution limit* is {low:g} Å, expected more than the highest resolution, {highest:g} Å.")
     return errors
 
 

@@ -10,7 +10,7 @@ from mlalign import __version__
 from mlalign.convert import fill_averages, fill_classes2d, write_images
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, not_normalised, pixel_size_errors
+from .checks import few_particles, image_errors, match_errors, not_normalised, pixel_size_errors, resolution_errors
 from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
 from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
 from .summary import final_lines, progress_lines, starting_lines
@@ -162,7 +162,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
         return errors + self._rangeErrors(particles.getXDim() // 2) + (
-            fourier_errors(self) if self.doMlf else self._limitErrors(2 * particles.getSamplingRate()))
+            fourier_errors(self) if self.doMlf else self._limitErrors(particles))
 
     def _rangeErrors(self, half_box):
         errors = []
@@ -173,11 +173,10 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
         return errors
 
-    def _limitErrors(self, finest):
-        if self.limitResolution != ANGSTROM or self.highResLimit >= finest:
+    def _limitErrors(self, particles):
+        if self.limitResolution != ANGSTROM:
             return []
-        return [f"*High-resolution limit* is {self.highResLimit} Å, expected at least {finest:g} Å, twice the "
-                "pixel size."]
+        return resolution_errors("High-resolution limit", self.highResLimit.get(), particles)
 
     def _numberOfClasses(self):
         if self.doGenerateReferences:

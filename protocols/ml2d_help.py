@@ -51,9 +51,8 @@ areImagesPhaseFlipped
 
     *No*: is refused when the set says that they were flipped.
 ctfAffectedRefs
-    *Yes*: the class images show the effects of the CTF, as averages of ML2D, of RELION's Class2D that ignores
-    the CTF, or of any program without CTF correction do.  They are then compared as they are in the first
-    iteration, whose averages are corrected.
+    *Yes*: the class images show the effects of the CTF, as averages of ML2D or of any program that does not
+    correct for it.  The particles are aligned with them as they are, and the averages corrected for the CTF.
 
     *No*: they are corrected for the CTF, as the averages of MLF2D are, or projections of a map.
 includeAllFreqs
@@ -91,8 +90,8 @@ highResLimit
 
     In MLF2D 0 sets no limit: the resolution grows as far as the data allow.
 firstResLimit
-    Details finer than this are not used in the first iteration.  Take 40 to 80 Å when the first references are
-    doubtful; 0: no other limit than that of the later iterations.
+    Details finer than this are not used in the first iteration.  0: the program begins coarse by itself.  Take
+    a finer value for class images that are good already.
 lowResLimit
     Details coarser than this do not count when particles are compared with the averages.  Take one to two
     particle diameters when gradients of ice or carbon disturb; 999 keeps almost everything.

@@ -29,13 +29,13 @@ def test_defaults_are_valid(protocol):
 
 
 @pytest.mark.parametrize("values, message", [
-    ({"highResLimit": 5.0}, "*High-resolution limit* is 5 Å, expected at least 6 Å, twice the pixel size, or 0"),
+    ({"highResLimit": 5.0}, "*High-resolution limit* is 5 Å, expected 6 Å (twice the pixel size) to 48 Å (half"),
     ({"highResLimit": -1.0}, "*High-resolution limit (Å)* should not be negative"),
-    ({"firstResLimit": 1.0}, "*Limit in the first iteration* is 1 Å, expected at least 6 Å"),
-    ({"fixHigh": 5.9}, "*Fix the resolution at* is 5.9 Å, expected at least 6 Å, twice the pixel size, or -1"),
-    ({"lowResLimit": 20.0}, "*Low-resolution limit* is 20 Å, expected more than the high-resolution limit, 20 Å"),
-    ({"lowResLimit": 8.0, "fixHigh": 9.0}, "more than the high-resolution limit, 9 Å"),
-    ({"lowResLimit": 6.0, "highResLimit": 0.0}, "more than the high-resolution limit, 6 Å"),
+    ({"firstResLimit": 1.0}, "*Limit in the first iteration* is 1 Å, expected 6 Å"),
+    ({"fixHigh": 5.9}, "*Fix the resolution at* is 5.9 Å, expected 6 Å"),
+    ({"lowResLimit": 20.0}, "*Low-resolution limit* is 20 Å, expected more than the highest resolution, 20 Å"),
+    ({"lowResLimit": 8.0, "fixHigh": 9.0}, "more than the highest resolution, 9 Å"),
+    ({"lowResLimit": 6.0, "highResLimit": 0.0}, "more than the highest resolution, 6 Å"),
     ({"lowResLimit": 0.0}, "*Low-resolution limit (Å)*"),
     ({"groupSize": 0}, "*Smallest noise group*"),
     ({"reduceSnr": 0.0}, "*Factor for the SNR*"),
