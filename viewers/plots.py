@@ -47,7 +47,7 @@ def _log_likelihood(axes, history, eps):
     _line(axes, history, history.info["logLikelihood"], BLUE)
     axes.set_ylabel("log-likelihood")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     _iterations(axes, history)
 
 

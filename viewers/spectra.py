@@ -53,8 +53,8 @@ class Spectra(NamedTuple):
 
     @property
     def highest(self):
-        """The highest frequency of any curve, 1/px."""
-        return max(groups[0].frequency[-1] for groups in self.results.values())
+        """Where the axis of frequencies ends, 1/px: beyond all curves, so that the limit of the last is seen."""
+        return min(1.2 * max(groups[0].frequency[-1] for groups in self.results.values()), 0.5)
 
     def extent(self, curve):
         """(least, largest) positive value of that curve (an attribute of NoiseGroup) in all results."""
@@ -215,8 +215,8 @@ PLOTS = {
                          "Power of the noise against resolution, one curve for each group of images that share "
                          "their optics and about their defocus, and the power of the signal (dashes)."),
     "ssnr": Plot("SSNR", _ssnr,
-                 "Spectral signal-to-noise ratio of a class average, one curve for each group of images: where it "
-                 "falls below 1 there is more noise than signal."),
+                 "Spectral signal-to-noise ratio of the average of a class of mean size, one curve for each group of "
+                 "images (values above 25 count as 25): where it falls below 1 there is more noise than signal."),
     "noiseDevelopment": Plot("Noise and signal over the iterations", _noise_development,
                              "The noise (lines) and the signal (dashes), means over the groups, at some of the "
                              "iterations, later ones stronger."),

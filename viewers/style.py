@@ -77,6 +77,6 @@ def _ticks(highest, pixel_size):
     """Zero and the frequencies of round resolutions, no two too close to tell apart."""
     ticks = [0.0]
     for frequency in pixel_size / ROUND:
-        if frequency - ticks[-1] >= 0.13 * highest and frequency <= highest * (1 + 1e-6):
+        if frequency - ticks[-1] >= 0.12 * highest and frequency <= highest * (1 + 1e-6):
             ticks.append(frequency)
     return ticks

@@ -31,6 +31,12 @@ def test_lines_are_the_info_block(name):
     np.testing.assert_array_equal(values, history().info[name])
 
 
+def test_likelihoods_are_written_out():
+    axes = axes_of("logLikelihood", logLikelihood=-7.06e6 + 1500 * np.arange(5.0))
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert "-7,060,000" in labels and not any("e" in label for label in labels)
+
+
 def test_signal_change_is_the_largest_over_the_classes_beside_eps():
     changes = [[np.nan] * 3, [1, 5, 2], [4, 1, 1], [0.1, 0.2, 0.01], [0, 0, 0]]
     axes = axes_of("signalChange", signalChange=changes)
@@ -85,7 +91,7 @@ def test_frc_axis_reads_in_angstrom():
     figure = Figure()
     plots.draw_frc(figure, np.linspace(0, 0.5, 9), np.linspace(1, 0, 9), pixel_size=3.0)
     axis = figure.axes[0].xaxis
-    assert axis.get_major_formatter().format_ticks(axis.get_majorticklocs()) == ["∞", "40", "20", "12", "8", "6"]
+    assert axis.get_major_formatter().format_ticks(axis.get_majorticklocs()) == ["∞", "50", "25", "15", "10", "8", "6"]
 
 
 @pytest.mark.parametrize("pixel_size", [0.5, 0.83, 1.06, 3.0, 6.1, 40.0])

@@ -1,4 +1,6 @@
 """The plots of spectra: what is drawn is what the files say."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -98,6 +100,14 @@ def test_one_and_the_limit_are_marked(run):
     assert f"used to {PIXEL / limit:.3g} Å" in [text.get_text() for text in axes.texts]
 
 
+def test_axis_goes_on_beyond_what_the_run_used(run):
+    found = spectra.Spectra.of_run(run, 6)
+    groups = [replace(group, frequency=0.4 * group.frequency) for group in found.groups]
+    for limit in (0.1, 0.2):
+        axes = axes_of("ssnr", run, 6, results={6: groups}, limit=limit)
+        assert axes.get_xlim()[1] == pytest.approx(0.24) and min(axes.patches[0].get_xy()[:, 0]) == limit
+
+
 def test_nothing_is_marked_when_all_is_used_or_nobody_knows(run):
     assert not axes_of("ssnr", run, 6, limit=0.5).patches
     assert not axes_of("ssnr", run, 6, limit=np.nan).patches
@@ -140,7 +150,6 @@ def test_no_signal_yet(make):
 
 
 def spectra_of_nothing(group):
-    from dataclasses import replace
     zeros = np.zeros_like(group.noise)
     return replace(group, signal=zeros, ssnr=zeros, wiener=zeros)
 
