@@ -347,8 +347,8 @@ class Classification:
         disk = estimator.disk
         if (meta["maxres"], meta["radius"]) != (disk.maxres, disk.radius):
             disk = Disk(self.source.size, meta["maxres"], disk.n_psi, meta["radius"])
-        self.model = Model(disk, sigma=meta["sigma"], sigma_offset=meta["sigma_offset"],
-                           **{name: arrays[f"model.{name}"] for name in self.model_arrays}).on(estimator.disk)
+        self.model = self._model(disk, **{name: meta[name] for name in self.model_numbers},
+                                 **{name: arrays[f"model.{name}"] for name in self.model_arrays}).on(estimator.disk)
         self.grown = meta["grown"] or self.options.maxres is not None
         if disk is estimator.disk:
             self.block_statistics = [

@@ -18,7 +18,7 @@ from .resolution import smooth_rings
 
 SPECTRUM_IMAGES = 1000     # of each group whose power spectra are averaged
 READ_TOGETHER = 200        # images
-NYQUIST_STEPS = 1024       # of an integral up to Nyquist
+NYQUIST_STEPS = 256        # of an integral up to Nyquist
 FAINTEST = 1e-3            # noise variance, as a share of the images' mean power, that estimates do not fall below
 
 
@@ -27,7 +27,7 @@ class SpectralModel(Model):
     """A :class:`.model.Model` with noise spectra.
 
     spectra: (G, rings) noise variance of each group on the rings of ``disk``.  power: (G, shells) that of the images
-    themselves, at frequencies of whole Fourier pixels; beyond the disk's all of it is noise.  ``sigma`` is the root
+    themselves, see :func:`power_spectra`; beyond the disk's all of it is noise.  ``sigma`` is the root
     mean variance on the disk.  lowest: frequency in 1/px below which the posterior does not look.
     """
 
@@ -59,19 +59,22 @@ class SpectralModel(Model):
         Half of the sum of log s^2, and where the posterior does not look the whole density of noise with the images'
         own power.  So likelihoods at different resolutions are those of the same data and can be compared.
         """
-        looked_at = disk.k >= 2 * np.pi * self.lowest
-        inside = (np.log(self.variances(disk)) * dimensions(disk) * looked_at).sum(1)
-        low, high = self.lowest, disk.maxres
-        frequency = (np.arange(NYQUIST_STEPS) + 0.5) / (2 * NYQUIST_STEPS)
-        outside = (frequency < low) | (frequency > high)
-        degrees = disk.circle.sum() * 2 * np.pi * frequency * outside / (2 * NYQUIST_STEPS)
-        power = power_at(self.power, 2 * np.pi * frequency, disk.n)
-        return (inside + (degrees * (1 + np.log(2 * np.pi * power))).sum(1)) / 2
+        degrees, looked_at = dimensions(disk), disk.k >= 2 * np.pi * self.lowest
+        inside = (np.log(self.variances(disk)) * degrees * looked_at).sum(1)
+        below = self._log_density(disk.k, disk.n) @ (degrees * ~looked_at)
+        step = (0.5 - disk.maxres) / NYQUIST_STEPS
+        frequency = disk.maxres + step * (np.arange(NYQUIST_STEPS) + 0.5)
+        above = self._log_density(2 * np.pi * frequency, disk.n) @ (disk.circle.sum() * 2 * np.pi * frequency * step)
+        return (inside + below + above) / 2
+
+    def _log_density(self, k, n):
+        """Minus twice the log-density per degree of freedom of noise with the images' own power, (G, len(k))."""
+        return 1 + np.log(2 * np.pi * power_at(self.power, k, n))
 
 
 def power_at(power, k, n):
-    """Power spectra (G, shells) of images of side n at frequencies k in rad/px: (G, len(k))."""
-    return np.stack([np.interp(k * n / (2 * np.pi), np.arange(len(one)), one) for one in power])
+    """Power spectra (G, shells), see :func:`power_spectra`, of images of side n at frequencies k in rad/px."""
+    return np.stack([np.interp(k * n / np.pi, np.arange(len(one)), one) for one in power])
 
 
 def dimensions(disk):
@@ -83,23 +86,24 @@ def power_spectra(source, group, groups, radius=None):
     """Mean power per pixel (G, shells) of each noise group's images inside the circle, from a sample of them.
 
     source: images; group: (n,) of each image, from 0; groups: their number G; radius: of the circle in pixels.
+    Shells are half a Fourier pixel apart, of twice the box, so that curved spectra can be interpolated.
     """
     n = source.size
     y, x = np.mgrid[:n, :n] - n // 2
     circle = x**2 + y**2 < min(n / 2, radius or n) ** 2
-    frequency = np.hypot(fft.fftfreq(n)[:, None], fft.rfftfreq(n)) * n
-    shell = np.clip(np.rint(frequency).astype(int), 1, None).ravel()
-    weight = np.ones((n, n // 2 + 1))
-    weight[:, 1 : (n + 1) // 2] = 2                    # the other half of the plane
-    spectra = np.empty((groups, n // 2 + 1))
+    wide = 2 * n
+    shell = np.rint(np.hypot(fft.fftfreq(wide)[:, None], fft.rfftfreq(wide)) * wide).astype(int).ravel()
+    weight = np.full((wide, n + 1), 2)                 # both halves of the plane
+    weight[:, [0, n]] = 1
+    count = np.bincount(shell, weight.ravel())[: n + 1]
+    spectra = np.empty((groups, n + 1))
     for g in range(groups):
         members = np.flatnonzero(group == g)
         sample = members[:: -(-len(members) // SPECTRUM_IMAGES)]
-        total = sum((np.abs(fft.rfft2(np.where(circle, source.read(rows), 0))) ** 2).sum(0)
+        total = sum((np.abs(fft.rfft2(np.where(circle, source.read(rows), 0), (wide, wide))) ** 2).sum(0)
                     for rows in np.array_split(sample, -(-len(sample) // READ_TOGETHER)))
-        power = np.bincount(shell, (total * weight).ravel()) / np.maximum(np.bincount(shell, weight.ravel()), 1)
-        spectra[g] = power[: n // 2 + 1] / (len(sample) * circle.sum())
-    spectra[:, 0] = spectra[:, 1]
+        power = np.bincount(shell, (total * weight).ravel())[: n + 1] / count
+        spectra[g] = np.maximum(power / (len(sample) * circle.sum()), 1e-18)
     return spectra
 
 
