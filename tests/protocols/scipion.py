@@ -54,12 +54,13 @@ def import_particles(project, folder):
     return run(project, protocol)
 
 
-def import_particles_with_ctf(project, folder):
-    """Import the particles in ``folder`` with the CTF that particles.star has."""
+def import_particles_with_ctf(project, folder, flipped=False):
+    """Import the particles in ``folder`` with the CTF that particles.star has; flipped: say that they are."""
     from pwem.protocols import ProtImportParticles
     protocol = project.newProtocol(ProtImportParticles, importFrom=ProtImportParticles.IMPORT_FROM_RELION,
                                    starFile=str(folder / "particles.star"), samplingRate=PIXEL, voltage=300,
-                                   sphericalAberration=2.7, amplitudeContrast=0.1)
+                                   sphericalAberration=2.7, amplitudeContrast=0.1,
+                                   haveDataBeenPhaseFlipped=flipped)
     return run(project, protocol)
 
 
