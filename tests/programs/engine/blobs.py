@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from mlalign.programs.engine import kernels
 from mlalign.programs.engine.expectation import Cells
 from mlalign.programs.geometry import pose_matrix
 
@@ -23,10 +24,19 @@ class Blobs:
 
     def image(self, n, psi=0.0, mirrored=False, shift=(0, 0)):
         """The phantom shifted by (x, y) px, then (``mirrored``) y -> -y, then turned by psi radians from x to y."""
+        return self._drawn(n, *self._moved(psi, mirrored, shift))
+
+    def transform(self, kx, ky, psi=0.0, mirrored=False, shift=(0, 0)):
+        """Fourier transform of :meth:`image` at frequencies (kx, ky) in rad/px, of the same shape."""
+        x, y = self._moved(psi, mirrored, shift)
+        falls = 2 * np.pi * self.widths**2 * np.exp(-(kx**2 + ky**2)[..., None] * self.widths**2 / 2)
+        return (self.heights * falls * np.exp(-1j * (kx[..., None] * x + ky[..., None] * y))).sum(-1)
+
+    def _moved(self, psi, mirrored, shift):
         x, y = (self.centres + shift).T
         if mirrored:
             y = -y
-        return self._drawn(n, x * np.cos(psi) - y * np.sin(psi), x * np.sin(psi) + y * np.cos(psi))
+        return x * np.cos(psi) - y * np.sin(psi), x * np.sin(psi) + y * np.cos(psi)
 
     def particle(self, n, psi, shift_x, shift_y, flip):
         """The particle (n, n) that this pose aligns with the phantom, see :mod:`mlalign.programs.geometry`."""
@@ -83,6 +93,19 @@ def all_cells(weights):
     row, image, angle = np.indices(weights.swapaxes(0, 1).shape).reshape(3, -1)
     return Cells(image.astype(np.int32), row.astype(np.int32), angle.astype(np.int16),
                  np.ascontiguousarray(weights.swapaxes(0, 1), np.float32).ravel())
+
+
+def partial_weights(weights, inverse=None):
+    """Partial weights (4, half, B, T) of the weights (B, T, 2, n_psi) of all cells, times ``inverse`` (B,)."""
+    count, width, _, n_psi = weights.shape
+    half = n_psi // 2 + 1
+    p = np.zeros((4, half, count, width), np.float32)
+    for h in range(half):
+        for plane, m, psi in ((0, 0, h), (1, 0, -h), (2, 1, half - 1 + h), (3, 1, half - 1 - h)):
+            if plane % 2 == 0 or 0 < h < half - 1:                  # theta = 0 and pi have one angle, not two
+                p[plane, h] = weights[:, :, m, psi % n_psi]
+    kernels.to_partial_weights(p, np.ones(count, np.float32) if inverse is None else inverse)
+    return p
 
 
 def planted(phantoms, count, snr, seed, offset=1.5, contrast=0.0, background=0.0):

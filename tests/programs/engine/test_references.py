@@ -75,7 +75,8 @@ def test_aligned_members_look_like_their_average(truth, estimator):
     for name in ("psi", "shift_x", "shift_y", "flip", "ref"):
         getattr(particles, name)[:] = getattr(truth, name)
     rows = np.arange(20)
-    for image, k in zip(clean.disk.images(aligned(clean.disk, clean.bank.read(rows)[0], particles, rows)), truth.ref[rows]):
+    found = clean.disk.images(aligned(clean.disk, clean.bank.read(rows)[0], particles, rows))
+    for image, k in zip(found, truth.ref[rows]):
         expected = DISTINCT[k].image(32)
         assert np.corrcoef(image.ravel(), expected.ravel())[0, 1] > 0.99
 

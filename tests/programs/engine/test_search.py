@@ -2,10 +2,10 @@
 import numpy as np
 import pytest
 
-from mlalign.programs.engine import kernels, search
+from mlalign.programs.engine import search
 from mlalign.programs.engine.expectation import Cells
 from mlalign.programs.engine.search import Grid, shift_grid
-from mlalign.tests.programs.engine.blobs import PHANTOMS, all_cells, table_of
+from mlalign.tests.programs.engine.blobs import PHANTOMS, all_cells, partial_weights, table_of
 
 
 def random_weights(scene):
@@ -67,16 +67,8 @@ def test_spread_cells_is_the_adjoint_of_the_scores_of_all_cells(scene):
 def test_dense_and_sparse_sums_agree(scene):
     """Partial weights made from the weights of cells spread what the list of the same cells spreads."""
     weights = random_weights(scene)
-    half = scene.grid.disk.bins
-    n_psi = scene.grid.disk.n_psi
-    p = np.zeros((4, half, 3, len(scene.templates)), np.float32)
-    by_mirror = weights.reshape(3, -1, 2, n_psi)
-    for h in range(half):
-        for plane, m, psi in ((0, 0, h), (1, 0, -h), (2, 1, half - 1 + h), (3, 1, half - 1 - h)):
-            if plane % 2 == 0 or 0 < h < half - 1:                  # theta = 0 and pi have one angle, not two
-                p[plane, h] = by_mirror[:, :, m, psi % n_psi]
     inverse = np.array([1, 0.5, 2], np.float32)
-    kernels.to_partial_weights(p, inverse)
+    p = partial_weights(weights.reshape(3, -1, 2, scene.grid.disk.n_psi), inverse)
     dense, sparse = np.zeros((2, *scene.templates.shape), np.float32)
     scene.grid.spread(p, scene.x, dense)
     scene.grid.spread_cells(all_cells(weights * inverse[:, None, None]), scene.x, sparse)
