@@ -110,9 +110,9 @@ def fourier_methods(protocol):
     """Sentences on the model, for the methods of a paper."""
     p = protocol
     groups = "all particles" if not p.doCorrectAmplitudes else (
-        "each group of particles of the same optics and similar defocus", "the particles of each optics group",
+        "each group of particles of the same optics and similar defocus", "each optics group",
         "all particles")[p.noiseGroups.get()]
-    sentences = [f"The noise was modelled by a spectrum for {groups}."]
+    sentences = [f"A noise spectrum was estimated for {groups}."]
     if p.doCorrectAmplitudes:
         sentences.append(f"The CTF of every ({flip_words(p)}) particle was modelled, and the class averages were "
                          "corrected for it by a Wiener filter.")

@@ -199,8 +199,10 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         particles = self.inputParticles.get()
         if not self.isFinished() or particles is None:
             return []
-        start = (f"random subsets of the particles (the most likely of {self.restarts} starts)"
-                 if self.doGenerateReferences else f"the class images {self.getObjectTag('inputReferences')}")
+        generated = ("those of a coarse classification with white noise [Scheres2005a]" if self.doMlf else
+                     "random subsets of the particles") + f" (the most likely of {self.restarts} starts)"
+        start = generated if self.doGenerateReferences else \
+            f"the class images {self.getObjectTag('inputReferences')}"
         model = "in Fourier space [Scheres2007]" if self.doMlf else "[Scheres2005a]"
         mirrored = ", mirrored views included" if self.doMirror else ""
         sentences = [
@@ -224,7 +226,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         return [" ".join(sentences)]
 
     def _citations(self):
-        used = {"Scheres2005a": not self.doMlf, "Scheres2007": self.doMlf.get(),
+        used = {"Scheres2005a": not self.doMlf or self.doGenerateReferences.get(), "Scheres2007": self.doMlf.get(),
                 "Scheres2005b": self.doFast.get(), "Scheres2009a": self.doStudent.get(),
                 "Scheres2009b": self.doNorm.get(), "Barnett2019": True}
         return [key for key, cited in used.items() if cited]

@@ -140,7 +140,8 @@ def test_warnings(protocol, raw_particles):
     ({}, {"Scheres2005a", "Scheres2005b", "Barnett2019"}),
     ({"doFast": False, "doStudent": True}, {"Scheres2005a", "Scheres2009a", "Barnett2019"}),
     ({"doFast": False, "doNorm": True}, {"Scheres2005a", "Scheres2009b", "Barnett2019"}),
-    ({"doMlf": True}, {"Scheres2007", "Scheres2005b", "Barnett2019"}),
+    ({"doMlf": True}, {"Scheres2005a", "Scheres2007", "Scheres2005b", "Barnett2019"}),
+    ({"doMlf": True, "doGenerateReferences": False}, {"Scheres2007", "Scheres2005b", "Barnett2019"}),
 ])
 def test_citations(protocol, values, cited):
     errors(protocol, **values)
