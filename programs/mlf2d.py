@@ -87,7 +87,7 @@ class SpectralClassification(Classification):
         source = self.source
         if ctf is not None and not self.optics.flipped:
             source = PhaseFlipped(source, ctf, self.optics.pixel_size)
-        return Estimator(source, replace(self.settings, fast=False), workers)
+        return Estimator(source, replace(self.settings, fast=False, norm=False), workers)
 
     @property
     def _finest(self):

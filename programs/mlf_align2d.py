@@ -51,7 +51,8 @@ def parser():
     ctf.add_argument("--group_size", type=number(int, 1), default=250, metavar="N",
                      help="fewest images in a noise group; smaller ones are joined with their neighbours")
 
-    options.add_search2d(p)
+    # the CTF leaves little to tell poses apart at low frequencies: a stricter limit would keep nearly all
+    options.add_search2d(p, significance=1e-5)
     model = options.add_model2d(p)
     model.add_argument("--norm", action="store_true", help="refine each image's grey scale")
     options.add_iterations2d(p)

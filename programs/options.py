@@ -89,13 +89,15 @@ def add_references(group, oroot):
                        help="also write <oroot>probs.xmd: every particle's probability of belonging to each class")
 
 
-def add_search2d(parser):
+def add_search2d(parser, significance=1e-12):
+    """significance: default of -C."""
     search = parser.add_argument_group("search")
     search.add_argument("--mirror", action="store_true", help="also check the mirror image of each reference")
     search.add_argument("--fast", action="store_true",
                         help="coarse-to-fine search: score everything at half the resolution and sampling, then only "
                              "what remains significant (see -C) in full; nearly identical results, much faster")
-    search.add_argument("-C", dest="significance", type=number(float, 0, 1, low_open=True), default=1e-12, metavar="P",
+    search.add_argument("-C", dest="significance", metavar="P", type=number(float, 0, 1, low_open=True),
+                        default=significance,
                         help="with --fast: a coarse pose is significant when its probability is more than P times "
                              "that of the image's best")
     search.add_argument("--zero_offsets", action="store_true",

@@ -123,6 +123,15 @@ class SpectralEStep(EStep):
     def _searched(self):
         return self.seen
 
+    def run(self, rows, progress=None):
+        total = super().run(rows, progress)
+        if self.settings.norm:
+            # filtered references are weak, which would let all scales grow together for ever
+            mean = self.particles.scale[rows].mean()
+            self.particles.scale[rows] /= mean
+            total.class_scale /= mean
+        return total
+
     def _zero(self):
         return SpectralStatistics.zero(self.grid, self.model.references, len(self.model.spectra),
                                        self.bank.harmonics_seen)
