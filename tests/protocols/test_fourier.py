@@ -106,7 +106,7 @@ def test_phase_flip_state(protocol, particles, monkeypatch, choice, of_the_set, 
 @pytest.mark.parametrize("values, line, sentence", [
     ({}, "corrected for the CTF (not phase-flipped particles)", "every (not phase-flipped) particle was modelled"),
     ({"areImagesPhaseFlipped": YES}, "(phase-flipped particles)", "same optics and similar defocus"),
-    ({"doCorrectAmplitudes": False}, "without CTF: the averages are not corrected", "spectrum was estimated for all particles"),
+    ({"doCorrectAmplitudes": False}, "without CTF: the averages are not corrected", "was estimated for all particles"),
     ({"noiseGroups": 1}, "MLF2D", "spectrum was estimated for each optics group"),
     ({"highResLimit": 12.5}, "MLF2D", "Frequencies beyond 12.5 Å were not used."),
 ])
