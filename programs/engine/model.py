@@ -92,7 +92,7 @@ class Statistics:
         return self._combine(other, -1)
 
     def _combine(self, other, sign):
-        return Statistics(*(getattr(self, f.name) + sign * getattr(other, f.name) for f in fields(self)))
+        return type(self)(*(getattr(self, f.name) + sign * getattr(other, f.name) for f in fields(self)))
 
     def reach(self, tolerance=1e-5):
         """Shift in pixels beyond which less than ``tolerance`` of the posterior mass lies."""
