@@ -5,6 +5,7 @@ import numpy as np
 
 from .engine.ctf import PhaseFlipped
 from .engine.estimator import Estimator
+from .engine.references import aligned
 from .engine.spectral import Regularisation, SpectralModel, power_spectra
 from .engine.spectral_estimator import SpectralEstimator
 from .engine.spectral_pass import Optics
@@ -15,6 +16,9 @@ from .ml2d import Classification
 from .mlf2d_files import SpectralFiles, SpectralResult
 from .noise_groups import noise_groups, optics_groups
 from .particle_ctf import known_pixel_size, read_ctf
+from .residuals import Residuals
+
+READ_TOGETHER = 256       # images
 
 
 def run(options):
@@ -41,6 +45,7 @@ class SpectralClassification(Classification):
         ctf = None if options.no_ctf else read_ctf(self.source, pixel_size)
         mode = "pooled" if options.no_ctf else options.noise_groups
         self.groups = noise_groups(ctf, optics_groups(self.source), mode, options.group_size)
+        self.settings = replace(self.settings, psi_follows=options.var_psi, shift_follows=options.var_trans)
         self._visible_on = None, None
         self.optics = Optics(ctf, pixel_size, not options.not_phase_flipped, self.groups.index, len(self.groups))
 
@@ -72,10 +77,9 @@ class SpectralClassification(Classification):
         """References from a coarse classification of the phase-flipped images with white noise."""
         options = self.options
         white = self._white(estimator.workers)
-        coarsest = min(start_maxres(self.source.size), self._finest)
-        model = random_start(white, self.references, options.noise, options.offset, options.restarts, rng, self.log,
-                             coarsest, self._splits, self.inputs.fractions)
         highest = self.limits.fixed or self.limits.first or self._finest
+        model = random_start(white, self.references, options.noise, options.offset, options.restarts, rng, self.log,
+                             min(start_maxres(self.source.size), highest), self._splits, self.inputs.fractions)
         model = corrected_start(estimator, white, model, rng, self.log, highest, self._splits)
         estimator.enter(self.limits.fixed or self.limits.first or estimator.maxres)
         estimator.shift_radius = None
@@ -83,11 +87,12 @@ class SpectralClassification(Classification):
 
     def _white(self, workers):
         """The estimator of a classification that knows no CTF, of images whose phases are flipped."""
-        ctf = self.optics.ctf
-        source = self.source
-        if ctf is not None and not self.optics.flipped:
-            source = PhaseFlipped(source, ctf, self.optics.pixel_size)
-        return Estimator(source, replace(self.settings, fast=False, norm=False), workers)
+        return Estimator(self._phase_flipped(), replace(self.settings, fast=False, norm=False), workers)
+
+    def _phase_flipped(self):
+        """The images with their phases flipped, by us where the user has not."""
+        ctf, optics = self.optics.ctf, self.optics
+        return self.source if ctf is None or optics.flipped else PhaseFlipped(self.source, ctf, optics.pixel_size)
 
     @property
     def _finest(self):
@@ -103,7 +108,22 @@ class SpectralClassification(Classification):
         even = EvenHarmonics(model.disk, statistics.visibility.shape[3])
         return SpectralResult(columns, particles, model, statistics, change, info, pixel_size, settings,
                               groups=self.groups, even=even, visible=self._visible(model.disk),
-                              snr=self.options.reduce_snr)
+                              snr=self.options.reduce_snr,
+                              residuals=Residuals(self.source, self.optics, model, particles),
+                              tested=self.options.kstest, drawn=self.iteration == self.options.iter_histogram)
+
+    def _finish(self, estimator):
+        self.files.write_uncorrected(self._uncorrected(), self.particles.ref, self.inputs.pixel_size)
+        super()._finish(estimator)
+
+    def _uncorrected(self):
+        """Averages (K, n, n) of the images at their best poses, phases flipped, amplitudes as they are."""
+        source, disk, particles = self._phase_flipped(), self.model.disk, self.particles
+        sums = np.zeros((self.references, *disk.kx.shape), complex)
+        for rows in np.array_split(self.rows, -(-len(self.rows) // READ_TOGETHER)):
+            np.add.at(sums, particles.ref[rows], aligned(disk, disk.harmonics(source.read(rows)), particles, rows))
+        count = np.maximum(np.bincount(particles.ref, minlength=self.references), 1)
+        return disk.images(sums / count[:, None, None])
 
     def _visible(self, disk):
         """Mean CTF^2 (G, rings) of each noise group on a disk."""

@@ -2,8 +2,10 @@
 import numpy as np
 
 from .engine.spectral import signal_power
+from .formats.mrc import write_stack
 from .formats.star import write_star
 from .ml2d_files import UNKNOWN, Result, RunFiles
+from .residuals import normality, write_histograms
 
 HIGHEST_SSNR = 25.0
 
@@ -12,11 +14,24 @@ class SpectralFiles(RunFiles):
     """:class:`.ml2d_files.RunFiles` with ``noise.xmd`` and ``ssnr.xmd``."""
 
     copied = (*RunFiles.copied, "noise.xmd", "ssnr.xmd")
+    made = (*RunFiles.made, "extra/cref_classes.mrcs", "extra/cref_classes.xmd")
 
     def write_result(self, iteration, images, result):
         write_star(f"{self.prefix(iteration)}noise.xmd", result.noise_blocks())
         write_star(f"{self.prefix(iteration)}ssnr.xmd", result.ssnr_blocks())
+        if result.drawn:
+            write_histograms(result.residuals, self.prefix(iteration))
         super().write_result(iteration, images, result)
+
+
+    def write_uncorrected(self, averages, ref, pixel_size):
+        """Write averages (K, n, n) that have not been corrected for the CTF; ref: (N,) class of every image, from 0."""
+        stack = f"{self.oroot}extra/cref_classes.mrcs"
+        write_stack(stack, averages, pixel_size)
+        number = np.arange(1, len(averages) + 1)
+        write_star(f"{self.oroot}extra/cref_classes.xmd", {"classes": {
+            "ref": number, "image": [f"{k:06d}@{stack}" for k in number], "enabled": np.ones(len(number), int),
+            "classCount": np.bincount(ref, minlength=len(number))}})
 
 
 class SpectralResult(Result):
@@ -24,15 +39,20 @@ class SpectralResult(Result):
 
     groups: :class:`.noise_groups.NoiseGroups`; even: :class:`.engine.visibility.EvenHarmonics` of the disk;
     visible: (G, rings) mean CTF^2 of each group; snr: factor on the signal power.
+    residuals: :class:`.residuals.Residuals`; tested: every image's gets a column; drawn: they are written as tables.
     """
 
-    def __init__(self, *arguments, groups, even, visible, snr):
+    def __init__(self, *arguments, groups, even, visible, snr, residuals, tested, drawn):
         super().__init__(*arguments)
         self.groups, self.even, self.visible, self.snr = groups, even, visible, snr
+        self.residuals, self.tested, self.drawn = residuals, tested, drawn
         self.shells = np.arange(1, int(self.model.disk.maxres * self.model.disk.n + 1e-6) + 1) / self.model.disk.n
 
     def image_columns(self):
-        return {**super().image_columns(), "defocusGroup": self.groups.index + 1}
+        columns = {**super().image_columns(), "defocusGroup": self.groups.index + 1}
+        if self.tested:
+            columns["kstest"] = normality(self.residuals)
+        return columns
 
     def noise_blocks(self):
         g = self.groups

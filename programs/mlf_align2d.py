@@ -52,10 +52,24 @@ def parser():
                      help="fewest images in a noise group; smaller ones are joined with their neighbours")
 
     # the CTF leaves little to tell poses apart at low frequencies: a stricter limit would keep nearly all
-    options.add_search2d(p, significance=1e-5)
+    search = options.add_search2d(p, significance=1e-5)
+    search.add_argument("--var_psi", action="store_true",
+                        help="rotate in steps of a third of the finest detail at the particle's radius, as resolution "
+                             "grows, instead of --psi_step")
+    search.add_argument("--var_trans", action="store_true",
+                        help="shift in steps of a third of the finest detail, in whole pixels, while resolution is low")
     model = options.add_model2d(p)
     model.add_argument("--norm", action="store_true", help="refine each image's grey scale")
     options.add_iterations2d(p)
+
+    checks = p.add_argument_group("checks of the model")
+    checks.add_argument("--kstest", action="store_true",
+                        help="test what the model leaves unexplained of each image, in units of the noise, against "
+                             "the normal distribution (Kolmogorov-Smirnov): images.xmd gets a column kstest, a "
+                             "probability that is tiny for images that the model does not describe")
+    checks.add_argument("--iter_histogram", type=number(int, -1), default=-1, metavar="N",
+                        help="at iteration N write tables of that: its distribution over all images beside the normal "
+                             "one (avg.hist.log), mean and variance by frequency (resol.hist); -1: never")
     options.add_running2d(p)
     return p
 

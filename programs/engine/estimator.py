@@ -12,6 +12,7 @@ from .search import Grid, shift_grid
 
 QUICK_RADIUS = 12         # Fourier pixels up to which half the angles and coarse shifts are enough
 QUICK_START_RADIUS = 16   # the same, to find a start
+SAMPLES = 3               # of the finest detail, where sampling follows the resolution
 SMALLEST_OFFSET = 0.5     # pixels: shifts are searched at least this many times the reach
 
 
@@ -24,6 +25,8 @@ class Settings:
     significance: float = 1e-12
     psi_step: float = 5.0
     max_shift: float = None
+    psi_follows: bool = False      # rotations as fine as the resolution asks for, instead of psi_step
+    shift_follows: bool = False    # shifts as coarse as the resolution allows
     reach: float = 4.0             # shifts searched, in standard deviations
     radius: float = None
     df: float = None
@@ -61,16 +64,25 @@ class Estimator:
         """
         limit = QUICK_START_RADIUS if quick else QUICK_RADIUS if self.settings.fast else 0
         use_quick = maxres * self.source.size <= limit
-        self.step_size = quick_step(self.source.size) if use_quick else 1
-        n_psi = self.n_psi // 2 if use_quick else self.n_psi
+        finest = max(1, int(1 / (SAMPLES * maxres))) if self.settings.shift_follows else 1
+        self.step_size = max(quick_step(self.source.size), finest) if use_quick else finest
+        full = self._rotations(maxres)
+        n_psi = full // 2 if use_quick else full
         if self.bank is None or (self.maxres, self.disk.n_psi) != (maxres, n_psi):
             self.bank = self.coarse_bank = None                       # free the memory before it is needed again
             self.bank = self._bank(maxres, n_psi)
         if self.settings.fast and not use_quick:
             if self.coarse_bank is None:
-                self.coarse_bank = self._bank(maxres / 2, self.n_psi // 2)
+                self.coarse_bank = self._bank(maxres / 2, full // 2)
         else:
             self.coarse_bank = None
+
+    def _rotations(self, maxres):
+        """Number of in-plane rotations for a resolution, a multiple of 4."""
+        s = self.settings
+        if not s.psi_follows:
+            return self.n_psi
+        return 4 * int(np.ceil(2 * np.pi * (s.radius or self.source.size / 2) * SAMPLES * maxres / 4))
 
     def _bank(self, maxres, n_psi):
         disk = Disk(self.source.size, maxres, n_psi, self.settings.radius)
@@ -86,8 +98,8 @@ class Estimator:
         radius = 0 if centred else self._radius(model.sigma_offset)
         coarse = None
         if self.coarse_bank is not None:
-            coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2)
-            radius = max(radius, 1)
+            coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2 * self.step_size)
+            radius = max(radius, self.step_size)
         settings = self._pass(probabilities)
         grid = self._grid(self.disk, radius, self.step_size)
         return self._estep(model, particles, settings, grid, coarse).run(rows, progress)
