@@ -9,7 +9,8 @@ from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.geometry import pose_matrix
 
 # columns of the programs' results that become attributes of the classified particles and of the classes
-PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "defocusGroup")
+PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "kstest",
+                   "defocusGroup")
 CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution")
 WHOLE_SCORES = {"_mlalignDefocusGroup"}
 

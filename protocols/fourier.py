@@ -22,6 +22,7 @@ def fourier_options(protocol):
         "--noise_groups": NOISE_GROUPS[p.noiseGroups.get()] if ctf else None,
         "--group_size": p.groupSize.get() if grouped else None,
         "--reduce_snr": p.reduceSnr.get(),
+        "--kstest": p.testResiduals.get(),
     }
 
 

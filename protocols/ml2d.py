@@ -90,7 +90,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "--write_probs": self.writeProbs.get(),
             "--mirror": self.doMirror.get(),
             "--fast": fast,
-            "-C": self.significance.get() if fast else None,
+            "-C": _unless_negative(self.significance.get()) if fast else None,
             "--zero_offsets": fast and self.zeroOffsets.get(),
             "--psi_step": self.psiStep.get(),
             "--max_shift": _unless_negative(self.maxShift.get()),
@@ -169,6 +169,9 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         if self.radius != -1 and not 2 <= self.radius.get() <= half_box:
             errors.append(f"*Particle radius* is {self.radius} px, expected 2 to {half_box} (half the box), "
                           "or -1 for half the box.")
+        if self.doFast and self.significance != -1 and not 0 < self.significance.get() <= 1:
+            errors.append(f"*Significance* is {self.significance}, expected more than 0 and at most 1, or -1 for the "
+                          "program's own.")
         if self.fractions.get() and not os.path.exists(self.fractions.get()):
             errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
         return errors

@@ -89,8 +89,7 @@ def define_search(writer):
     add = writer.add
     add("doMirror", BooleanParam, "Also include mirror in the alignment?", True)
     add("doFast", BooleanParam, "Use the fast version?", True)
-    add("significance", FloatParam, "Significance", 1e-12, advanced=True, condition="doFast",
-        validators=[Range(1e-300, 1, "should be more than 0 and at most 1")])
+    add("significance", FloatParam, "Significance", -1.0, advanced=True, condition="doFast")
     add("zeroOffsets", BooleanParam, "Particles are already centred?", False, advanced=True,
         condition="doFast")
     add("radius", IntParam, "Particle radius (px)", -1)
@@ -107,6 +106,7 @@ def define_model(writer):
     add("doStudent", BooleanParam, "Robust against outliers?", False)
     add("studentDf", FloatParam, "Degrees of freedom", 6.0, condition="doStudent", validators=[Positive])
     add("sigmaTrick", BooleanParam, "Weight the noise estimate?", True, advanced=True, condition="doStudent")
+    add("testResiduals", BooleanParam, "Test the residuals?", False, advanced=True, condition="doMlf")
     writer.group("Noise", advanced=True)
     add("stdNoise", FloatParam, "Std for pixel noise", 1.0, advanced=True, validators=[Positive])
     add("fixNoise", BooleanParam, "Keep the noise fixed?", False, advanced=True)

@@ -71,7 +71,8 @@ doFast
     everywhere.
 significance
     A pose is scored finely when its coarse probability is more than this times that of the particle's best
-    pose.  A smaller value keeps more poses: slower, closer to the full search.
+    pose.  A smaller value keeps more poses: slower, closer to the full search.  -1: what suits the
+    program, 1e-12 in ML2D and 1e-5 in MLF2D.
 zeroOffsets
     *Yes*: the coarse search of the first iteration looks at the given centres only.  A faster beginning for
     particles centred by an earlier alignment.
@@ -119,6 +120,10 @@ studentDf
 sigmaTrick
     *Yes*: the noise is estimated from the images by the same weights as the averages, which converges
     faster.  *No*: from all images alike.
+testResiduals
+    *Yes*: test of every particle whether what the model leaves unexplained looks like noise
+    (Kolmogorov-Smirnov).  The particles get the probability _mlalignKstest_; it is tiny for those that the model
+    does not describe, such as dirt.
 noiseGroups
     Which particles share a noise spectrum.  Ice, defocus and microscope change it, but it takes some hundred
     particles to estimate one.

@@ -58,6 +58,7 @@ MLF2D_ALONE = {
     "noiseGroups": (1, {}),
     "groupSize": (100, {}),
     "reduceSnr": (0.5, {}),
+    "testResiduals": (True, {}),
 }
 OF = {"ML2D": {**SHARED, **ML2D_ALONE, "doMlf": (True, {})}, "MLF2D": {**SHARED, **MLF2D_ALONE}}
 ALL = {**OF["ML2D"], **OF["MLF2D"]}
@@ -164,7 +165,7 @@ def test_input_is_part_of_the_signature(imported, protocol, name):
 
 
 def test_values_for_automatic_are_left_out(protocols):
-    automatic = {"--max_shift", "--radius", "--maxres", "--min_class", "--ref", "--student", "--fix_high"}
+    automatic = {"--max_shift", "--radius", "--maxres", "--min_class", "--ref", "--student", "--fix_high", "-C"}
     for protocol in protocols.values():
         assert not automatic & set(command_line(protocol._options()))
 
@@ -209,5 +210,7 @@ def test_every_option_of_the_program_is_offered_or_known_to_be_left_out(protocol
         offered = set(protocol._options())
     ours = {"--continue", "--restart"}              # set when a run is resumed
     left_out = {"--help", "--version", "--save_memA"}
+    if label == "MLF2D":
+        left_out |= {"--var_psi", "--var_trans", "--iter_histogram"}
     options = {action.option_strings[-1] for action in PARSER[label]()._actions}
     assert options == offered | ours | left_out

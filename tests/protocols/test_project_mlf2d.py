@@ -131,10 +131,12 @@ def test_a_finished_ml2d_becomes_mlf2d_by_its_switch(with_ctf, finished):
 def test_without_ctf_and_from_the_averages_of_another_run(imported, finished):
     protocol = new_mlf2d(imported.project, imported.particles, **{**QUICK, "maxIters": 2, "numberOfClasses": 9})
     protocol.doCorrectAmplitudes.set(False)
+    protocol.testResiduals.set(True)
     protocol.doGenerateReferences.set(False)
     connect(protocol.inputReferences, finished, "outputAverages")
     run(imported.project, protocol)
     assert protocol.outputClasses.getSize() == 2
+    assert all(0 <= item._mlalignKstest.get() <= 1 for one in protocol.outputClasses.iterItems() for item in one)
     assert "averages are not corrected" in " ".join(protocol.summary())
     assert {row["object_parent_id"] for row in protocol.getRelations()} == {
         imported.particles.getObjId(), finished.getObjId()}
