@@ -18,25 +18,31 @@ def posterior(scene, log_class, sigma, df=None, scale=None):
     Also power (B,), evidence (B,), grey scales r (B, K, 1, 1, 1) and norm (K, 1, 1, 1), the references' |A|^2.
     """
     grid = scene.grid
-    n, n_psi, d = grid.disk.n, grid.disk.n_psi, grid.disk.dimension
+    n, d = grid.disk.n, grid.disk.dimension
     power = grid.disk.power(scene.x)
     r = np.ones((3, 2)) if scale is None else scale
     r = r[:, :, None, None, None]
-    score = scene.expected.reshape(3, 2, len(grid.shifts), 2, n_psi)
+    score = scene.expected.reshape(3, 2, len(grid.shifts), 2, grid.disk.n_psi)
     norm = np.array([(phantom.image(n) ** 2).sum() for phantom in PHANTOMS])[:, None, None, None]
     squared = power[:, None, None, None, None] - 2 * r * score + r**2 * norm
+    gamma, evidence, robust = softmax(grid, squared / sigma**2, d, log_class, df)
+    evidence -= d * np.log(sigma)
+    return SimpleNamespace(power=power, gamma=gamma, evidence=evidence, robust=robust, r=r, score=score, norm=norm)
+
+
+def softmax(grid, squared, d, log_class, df=None):
+    """Weights and evidence (B,) of whitened squared distances (B, K, S, 2, n_psi) of d dimensions; robust weights."""
     if df is None:
-        likelihood = -squared / (2 * sigma**2) - d / 2 * np.log(2 * np.pi * sigma**2)
+        likelihood = -squared / 2 - d / 2 * np.log(2 * np.pi)
         robust = np.ones_like(squared)
     else:
-        likelihood = (gammaln((df + d) / 2) - gammaln(df / 2) - d / 2 * np.log(np.pi * df * sigma**2)
-                      - (df + d) / 2 * np.log(1 + squared / (df * sigma**2)))
-        robust = (df + d) / (df + squared / sigma**2)
-    prior = log_class.T[:, None, :, None] + shift_prior(grid, OFFSET)[:, None, None] - np.log(n_psi)
+        likelihood = (gammaln((df + d) / 2) - gammaln(df / 2) - d / 2 * np.log(np.pi * df)
+                      - (df + d) / 2 * np.log(1 + squared / df))
+        robust = (df + d) / (df + squared)
+    prior = log_class.T[:, None, :, None] + shift_prior(grid, OFFSET)[:, None, None] - np.log(grid.disk.n_psi)
     logp = likelihood + prior
     evidence = logsumexp(logp, axis=(1, 2, 3, 4))
-    gamma = np.exp(logp - evidence[:, None, None, None, None])
-    return SimpleNamespace(power=power, gamma=gamma, evidence=evidence, robust=robust, r=r, score=score, norm=norm)
+    return np.exp(logp - evidence[:, None, None, None, None]), evidence, robust
 
 
 def shift_prior(grid, sigma_offset):
