@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlalign.programs.engine import kernels
+from mlalign.programs.engine.local import EVERYWHERE
 from mlalign.tests.programs.engine.blobs import table_of
 
 B, REFERENCES, SHIFTS, N_PSI = 3, 2, 5, 12
@@ -38,11 +39,11 @@ def posterior(partial, scale=None, student=False):
     return gain, tail + partial.prior.T[:, :, None]
 
 
-def extract(partial, threshold, scale, nu, room):
+def extract(partial, threshold, scale, nu, room, allowed=EVERYWHERE):
     row_top = np.full((2, B, T), np.inf, np.float32)
     cells = empty(room)
     found = kernels.extract_cells(partial.g, row_top, threshold, partial.prior, scale, SHIFTS, KAPPA, nu, TAU,
-                                  cells)
+                                  allowed, cells)
     return found, cells
 
 
@@ -73,6 +74,15 @@ def test_extract_cells(partial, scaled, student):
     where = image, row // 2, row % 2, psi
     np.testing.assert_allclose(logp, expected[where], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(e, gain[where], rtol=1e-4, atol=1e-5)
+
+
+def test_extract_allowed_cells(partial):
+    allowed = np.random.default_rng(5).random((B, 2, N_PSI, SHIFTS)) < 0.4
+    threshold, room = np.full(B, -99, np.float32), T * 2 * N_PSI * B
+    found, cells = extract(partial, threshold, partial.scale, np.float32(0), room, allowed)
+    image, row, psi = (column[:found] for column in cells[:3])
+    everywhere = np.repeat(allowed.transpose(0, 3, 1, 2)[:, None], REFERENCES, axis=1).reshape(B, T, 2, N_PSI)
+    assert set(zip(image, row // 2, row % 2, psi)) == set(zip(*np.nonzero(everywhere)))
     order = list(zip(row, image, psi))
     assert order == sorted(order)
 
@@ -91,7 +101,8 @@ def test_extract_cells_leaves_out_rows_whose_best_is_too_low(partial):
     row_top[1, 2, 4] = 0
     cells = empty(100)
     found = kernels.extract_cells(partial.g, row_top, np.full(B, -99, np.float32), partial.prior,
-                                  np.ones((B, REFERENCES), np.float32), SHIFTS, KAPPA, np.float32(0), TAU, cells)
+                                  np.ones((B, REFERENCES), np.float32), SHIFTS, KAPPA, np.float32(0), TAU,
+                                  EVERYWHERE, cells)
     assert found == N_PSI
     assert set(cells[0][:found]) == {2} and set(cells[1][:found]) == {9}
 
