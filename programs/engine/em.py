@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from .expectation import Expectation, Images
+from .local import Near, last_places
 from .model import Statistics
 
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
@@ -97,6 +98,7 @@ class Pass:
     norm: bool = False
     significance: float = 1e-12
     probabilities: np.ndarray = None       # (N, K), filled when given
+    search_shift: float = None             # pixels from where each particle was found before; None: the whole grid
 
 
 class EStep:
@@ -133,6 +135,7 @@ class EStep:
             done = None
             sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
             for portion in self._portions(rows[rows % 2 == half]):
+                portion = self._alike_in_reach(portion)
                 blocks = np.array_split(portion, -(-len(portion) // self._block_size()))
                 for start in range(0, len(blocks), workers.threads):
                     for found in workers.map(self._block, blocks[start : start + workers.threads]):
@@ -151,6 +154,20 @@ class EStep:
             return size
         # the fine scores are seldom needed all at once
         return min(block_size(self.coarse[1], self.model.references), 4 * size)
+
+    def _alike_in_reach(self, rows):
+        """Images in an order that puts together those whose searches, near where they were found, need like shifts."""
+        if self.settings.search_shift is None:
+            return rows
+        places, radius = last_places(self.particles, rows, self.settings.search_shift)
+        reach = np.ceil(np.hypot(*places.T) + radius)
+        return rows[np.argsort(np.minimum(reach, self.length.max()), kind="stable")]
+
+    def _near(self, rows):
+        """:class:`.local.Near` of the images ``rows``, or None."""
+        if self.settings.search_shift is None or self.model.sigma_offset <= 0:
+            return None
+        return Near.of(self.grid, *last_places(self.particles, rows, self.settings.search_shift))
 
     def _block(self, rows):
         """Search a block of images: :class:`Found`."""
@@ -209,7 +226,7 @@ class WhiteEStep(EStep):
         scale = used[:, None] / self.model.scale if norm else None
         x, power, sums = self._images(self.bank, rows)
         coarse = None if self.coarse is None else Images(*self._images(self.coarse[0], rows)[:2], scale)
-        block = self.search.block(Images(x, power, scale), coarse)
+        block = self.search.block(Images(x, power, scale, near=self._near(rows)), coarse)
         if norm:
             _refine_normalisation(particles, rows, block, sums, self.bank.ones_power, self.reference_dc)
         note(particles, rows, block, self.grid.disk.n_psi, self.settings.probabilities)

@@ -90,17 +90,18 @@ class Estimator:
 
     # ---- EM ---------------------------------------------------------------------------------------------------
 
-    def expect(self, model, particles, rows, centred=False, probabilities=None, progress=None):
+    def expect(self, model, particles, rows, centred=False, probabilities=None, progress=None, search_shift=None):
         """E-step over images ``rows``: their Statistics; updates ``particles``.
 
         centred: search shifts of zero only (with a coarse search: there, and next to zero in the fine one).
+        search_shift: search within this many pixels of where each particle was found before; None: everywhere.
         """
         radius = 0 if centred else self._radius(model.sigma_offset)
         coarse = None
         if self.coarse_bank is not None:
             coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2 * self.step_size)
             radius = max(radius, self.step_size)
-        settings = self._pass(probabilities)
+        settings = replace(self._pass(probabilities), search_shift=search_shift)
         grid = self._grid(self.disk, radius, self.step_size)
         return self._estep(model, particles, settings, grid, coarse).run(rows, progress)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import kernels
+from .local import EVERYWHERE, Near, best_of_near_rows
 from .noise import log_shift_prior
 from .visibility import EvenHarmonics, rows_of
 
@@ -45,6 +46,7 @@ class Images:
 
     x: harmonics (B, 2, bins, width).  power: squared norms (B,).  scale: grey scales (B, K), None for ones.
     visibility: (B, 2, L, rings), see :mod:`.visibility`; None where the images show references as they are.
+    near: the cells they may be in, see :mod:`.local`; None for all.
     With ``visibility``, x and power are those of the whitened images: sums of C X / s^2 and |X|^2 / s^2.
     """
 
@@ -52,9 +54,15 @@ class Images:
     power: np.ndarray
     scale: np.ndarray = None
     visibility: np.ndarray = None
+    near: Near = None
 
     def __len__(self):
         return len(self.x)
+
+    @property
+    def shifts(self):
+        """Indices of the shifts they may have."""
+        return slice(None) if self.near is None else self.near.shifts
 
     def scales(self, references):
         """Grey scales as the kernels take them, float32 (B, K)."""
@@ -117,6 +125,8 @@ class Expectation:
         """Posterior of :class:`Images`, given on this grid's disk and, for a coarse search, on that one's: a Block."""
         if self.coarse is None:
             return self._exhaustive(images)
+        if images.near is not None:
+            coarse = replace(coarse, near=images.near.parents(self.children))
         found = self.coarse.significant(coarse, self.cut)
         if found is None:
             return self._exhaustive(images)
@@ -126,7 +136,7 @@ class Expectation:
 
     def _exhaustive(self, images):
         scores, tops, top = self._scores(images)
-        narrow = _share_above(tops, top - CUT) < DENSE_SHARE
+        narrow = images.near is not None or _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or images.scale is not None:
             return self._from_cells(*self._extract(scores, tops, top - CUT, images), images)
         return self._dense(scores, top, images.power)
@@ -155,31 +165,35 @@ class Expectation:
         best_of_all = np.full(len(images), -np.inf, np.float32)
         half, scales = self._half_power(images), images.scales(self.references)
         for tile in self.grid.tiles(self.references):
-            g = self.grid.scores(images.x, self.templates[tile].reshape(-1, *self.grid.disk.shape), half[..., tile],
-                                 self.seen.bins)
+            templates = self.templates[tile, images.shifts].reshape(-1, *self.grid.disk.shape)
+            g = self.grid.scores(images.x, templates, half[..., tile], self.seen.bins)
             best = np.empty((2, len(images), g.shape[-1]), np.float32)
-            kernels.best_of_rows(g, self.mirror, best)
-            best = self._log_posterior(best, tile, images.power, scales[:, tile])
+            if images.near is None:
+                kernels.best_of_rows(g, self.mirror, best)
+            else:
+                best_of_near_rows(g, self.mirror, images.near.compact, best)
+            best = self._log_posterior(best, self.prior[:, tile, images.shifts], images.power, scales[:, tile])
             np.maximum(best_of_all, best.max((0, 2)), out=best_of_all)
             scores.append(g)
             tops.append(best)
         return scores, tops, best_of_all
 
-    def _log_posterior(self, score, tile, power, scale):
-        """Log-posteriors of scores (2, B, T)."""
-        gain = score * (np.repeat(scale, len(self.grid.shifts), axis=1) * np.float32(self.noise.kappa))
-        prior = self.prior[:, tile].reshape(2, 1, -1)
+    def _log_posterior(self, score, prior, power, scale):
+        """Log-posteriors of scores (2, B, T).  prior: (2, K, S).  scale: (B, K)."""
+        gain = score * (np.repeat(scale, prior.shape[2], axis=1) * np.float32(self.noise.kappa))
+        prior = prior.reshape(2, 1, -1)
         return np.stack([self.noise.log_posterior(gain[m], prior[m], power) for m in range(2)])
 
     def _extract(self, scores, tops, threshold, images):
         """Cells above a threshold (B,) with their log-posteriors (in place of weights)."""
         parts, logs, first, count = [], [], 0, len(images)
         tau, scales = self.noise.tau(images.power), images.scales(self.references)
+        allowed = EVERYWHERE if images.near is None else images.near.compact
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
-            shifts = len(self.grid.shifts)
-            arguments = (g, top, threshold.astype(np.float32), self.prior[:, tile].reshape(2, -1),
-                         np.ascontiguousarray(scales[:, tile]), shifts, np.float32(self.noise.kappa),
-                         np.float32(self.noise.nu), tau)
+            prior = self.prior[:, tile, images.shifts]
+            arguments = (g, top, threshold.astype(np.float32), prior.reshape(2, -1),
+                         np.ascontiguousarray(scales[:, tile]), prior.shape[2], np.float32(self.noise.kappa),
+                         np.float32(self.noise.nu), tau, allowed)
             cells = _empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
             if found > len(cells[0]):
@@ -192,6 +206,8 @@ class Expectation:
             first += g.shape[-1]
         joined = Cells(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("image", "row", "angle")),
                        None, np.concatenate([p.gain for p in parts]))
+        if images.near is not None:
+            joined.row = images.near.rows(joined.row)
         return joined, np.concatenate(logs)
 
     def _dense(self, scores, top, power):
@@ -260,6 +276,8 @@ class Expectation:
     def _score_marked(self, marks, images, half):
         """Marked cells and their log-posteriors.  half: half of the references' power, see visibility.rows_of."""
         grid = self.grid
+        if images.near is not None:
+            marks = images.near.only(marks)
         arguments = (images.x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
                      grid.cell_sine, half, self.seen.bins, marks)
         image, row, angle, score, _ = _empty_cells(0)

@@ -50,12 +50,12 @@ def best_of_rows(g, mirror, best):
 
 
 @_jit
-def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, cells):
+def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, allowed, cells):
     """List the cells whose log-posterior reaches ``threshold`` (B,).  Returns their number.
 
     row_top: (2, B, T) log-posterior of each row's best cell.  prior: (2, T).  scale: (B, K), K = T / shifts
-    references.  kappa: 1 / sigma^2.  cells: arrays (image, row, psi, log-posterior, gain) to fill; cells that do not
-    fit are only counted.
+    references.  kappa: 1 / sigma^2.  allowed: (B, 2, n_psi, shifts), see local.Near; empty: all are.  cells: arrays
+    (image, row, psi, log-posterior, gain) to fill; cells that do not fit are only counted.
     """
     image, row, angle, logp, gain = cells
     half, count, width = g.shape[1:]
@@ -68,6 +68,8 @@ def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, c
                     continue
                 r = scale[b, t // shifts]
                 for psi in range(n_psi):
+                    if len(allowed) > 0 and not allowed[b, m, psi, t % shifts]:
+                        continue
                     shifted = psi if m == 0 else (psi + half - 1) % n_psi
                     h = shifted if shifted < half else n_psi - shifted
                     odd = g[2, h, b, t] - g[3, h, b, t] if m == 0 else -g[2, h, b, t] - g[3, h, b, t]
@@ -309,10 +311,7 @@ def score_cells(x, sign, templates, cosine, sine, power, power_bins, marks, imag
         for m in range(2):
             for b in range(marks.shape[1]):
                 mark = marks[t, b, m]
-                empty = True
-                for w in range(len(mark)):
-                    empty = empty and mark[w] == 0
-                if empty:
+                if not mark.any():
                     continue
                 if not counting:
                     _correlate(x[b], sign, templates[t], m == 1, real, imag)

@@ -1,5 +1,5 @@
 """The E-step with CTFs and noise spectra: images are whitened, references are seen through each image's CTF."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -150,7 +150,7 @@ class SpectralEStep(EStep):
         if self.coarse is not None:
             bank = self.coarse[0]
             coarse = bank.whitened(bank.observed(rows), self.inverse[bank][group], scale)
-        block = self.search.block(images, coarse)
+        block = self.search.block(replace(images, near=self._near(rows)), coarse)
         block.log_likelihood -= self.log_determinant[group]
         if self.settings.norm:
             change = block.expected_score / np.maximum(block.expected_reference, 1e-30)

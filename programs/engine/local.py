@@ -1,0 +1,135 @@
+"""Searches near where each particle was found before.
+
+A cell (reference, shift t, mirrored m, angle psi) puts the particle at R_psi F^m t in its image, F being the mirror
+y -> -y; being near is a matter of that place.  Shifts belong to the references' frame, so whether a cell is near
+depends on its angle, too, but not on its reference.
+"""
+from dataclasses import dataclass
+from functools import cached_property
+
+import numba as nb
+import numpy as np
+
+from ..geometry import pose_matrix
+
+ROUNDING = 1e-6       # square pixels
+EVERYWHERE = np.empty((0, 0, 0, 0), bool)      # instead of Near.compact where all cells are allowed
+
+_jit = nb.njit(cache=True, nogil=True, error_model="numpy")
+
+
+def last_places(particles, rows, radius):
+    """Where the images ``rows`` showed their particle's centre, (B, 2) = (x, y) in pixels from the origin.
+
+    And how far from there (B,) it may be: ``radius``, or anywhere if the image has not been searched before.
+    particles: :class:`.em.Particles`.
+    """
+    p = particles
+    pose = pose_matrix(p.psi[rows], p.shift_x[rows], p.shift_y[rows], p.flip[rows])
+    places = -np.einsum("bji,bj->bi", pose[:, :2, :2], pose[:, :2, 2])           # what M r + shift puts at zero
+    return places, np.where(p.ref[rows] < 0, np.inf, float(radius))
+
+
+@dataclass(frozen=True)
+class Near:
+    """The cells of a grid that B images may be in: ``allowed``, bool (B, 2, n_psi, S), alike for all references."""
+
+    allowed: np.ndarray
+
+    @classmethod
+    def of(cls, grid, places, radius):
+        """Cells that put the particle within ``radius`` (B,) pixels of ``places`` (B, 2); None if all cells do.
+
+        On a grid of several pixels' step, half a step more.  An image that no cell is near to may be in any.
+        """
+        longest = np.hypot(*grid.shifts.T).max()
+        if (radius >= np.hypot(*places.T) + longest).all():
+            return None
+        radius = radius + (grid.step / 2 if grid.step > 1 else 0)
+        allowed = np.empty((len(places), 2, grid.disk.n_psi, len(grid.shifts)), bool)
+        _mark_near(grid.shifts, places, radius**2 + ROUNDING, allowed)
+        allowed[~allowed.any((1, 2, 3))] = True
+        return cls(allowed)
+
+    def parents(self, children):
+        """The cells of a coarse grid that stand for at least one of these.
+
+        children: (coarse shifts, n), see :meth:`.search.Grid.children`; a coarse angle p stands for 2 p and 2 p + 1.
+        """
+        count, _, n_psi, shifts = self.allowed.shape
+        by_shift = np.zeros((count, 2, n_psi // 2, shifts + 1), bool)       # the last one is child -1, which is none
+        by_shift[..., :-1] = self.allowed.reshape(count, 2, n_psi // 2, 2, shifts).any(3)
+        return Near(by_shift[..., children].any(-1))
+
+    @cached_property
+    def shifts(self):
+        """Indices (S',) of the shifts that some image may have."""
+        return np.flatnonzero(self.allowed.any((0, 1, 2)))
+
+    @cached_property
+    def compact(self):
+        """``allowed`` of these shifts alone, (B, 2, n_psi, S')."""
+        return np.ascontiguousarray(self.allowed[..., self.shifts])
+
+    def rows(self, compact):
+        """Rows on the whole grid of rows on these shifts alone."""
+        reference, shift = np.divmod(compact // 2, len(self.shifts))
+        return (2 * (reference * self.allowed.shape[3] + self.shifts[shift]) + compact % 2).astype(compact.dtype)
+
+    def only(self, marks):
+        """Marks of cells (templates, B, 2, words), see kernels.mark_fine_cells, without those of far cells."""
+        return (marks.reshape(-1, *self._bits.shape) & self._bits).reshape(marks.shape)
+
+    @cached_property
+    def _bits(self):
+        """uint64 (S, B, 2, words), one bit an angle."""
+        by_shift = np.moveaxis(self.allowed, 3, 0)
+        padded = np.zeros((*by_shift.shape[:3], -(-by_shift.shape[3] // 64) * 64), bool)
+        padded[..., : by_shift.shape[3]] = by_shift
+        return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+
+
+@_jit
+def _mark_near(shifts, places, squared, allowed):
+    """Fill ``allowed`` (B, 2, n_psi, S).  shifts: (S, 2).  places: (B, 2).  squared: radii (B,)."""
+    count, _, n_psi, width = allowed.shape
+    for b in range(count):
+        for psi in range(n_psi):
+            angle = 2 * np.pi * psi / n_psi
+            cosine, sine = np.cos(angle), np.sin(angle)
+            x = cosine * places[b, 0] + sine * places[b, 1]         # the place in the reference's frame
+            y = cosine * places[b, 1] - sine * places[b, 0]
+            for s in range(width):
+                dx, dy = shifts[s, 0] - x, shifts[s, 1]
+                allowed[b, 0, psi, s] = dx * dx + (dy - y) ** 2 <= squared[b]
+                allowed[b, 1, psi, s] = dx * dx + (dy + y) ** 2 <= squared[b]
+
+
+@_jit
+def best_of_near_rows(g, mirror, allowed, best):
+    """As kernels.best_of_rows: fill ``best`` (2, B, T) with the highest score over the ``allowed`` angles, or -inf."""
+    never = np.float32(-np.inf)
+    half, count, width = g.shape[1:]
+    n_psi, shifts = allowed.shape[2:]
+    for b in range(count):
+        best[:, b] = never
+        for h in range(half):
+            before, opposite, after = (n_psi - h) % n_psi, (h + half - 1) % n_psi, half - 1 - h
+            first, second = allowed[b, 0, h], allowed[b, 0, before]
+            third, fourth = allowed[b, 1, opposite], allowed[b, 1, after]
+            for start in range(0, width, shifts):
+                end = start + shifts
+                g0, g1, g2, g3 = (g[0, h, b, start:end], g[1, h, b, start:end], g[2, h, b, start:end],
+                                  g[3, h, b, start:end])
+                plain, mirrored = best[0, b, start:end], best[1, b, start:end]
+                for s in range(shifts):
+                    even, odd = g0[s] + g1[s], g2[s] - g3[s]
+                    one = even + odd if first[s] else never
+                    other = even - odd if second[s] else never
+                    plain[s] = max(plain[s], one, other)
+                if mirror:
+                    for s in range(shifts):
+                        even, odd = g0[s] - g1[s], g2[s] + g3[s]
+                        one = even - odd if third[s] else never
+                        other = even + odd if fourth[s] else never
+                        mirrored[s] = max(mirrored[s], one, other)
