@@ -1,11 +1,10 @@
 """The CTF against physics written out for one coefficient at a time."""
-import math
-
 import numpy as np
 import pytest
-from scipy import constants
 
-from mlalign.programs.engine.ctf import Ctf
+from mlalign.programs.engine.ctf import Ctf, PhaseFlipped
+from mlalign.tests.programs.engine.blobs import Stack
+from mlalign.tests.programs.engine.spectral_scenes import obvious_ctf, wavelength
 
 #             U      V     angle  kV   Cs   Q0   phase shift
 PARAMETERS = [(15000, 15000, 0, 300, 2.7, 0.10, 0),
@@ -18,30 +17,11 @@ def make(*rows):
     return Ctf(*np.array(rows, float).T)
 
 
-def wavelength(kilovolts):
-    """de Broglie, in Å."""
-    energy = kilovolts * 1e3 * constants.e
-    momentum2 = 2 * constants.m_e * energy + (energy / constants.c)**2
-    return 1e10 * constants.h / math.sqrt(momentum2)
-
-
-def obvious(kx, ky, u, v, angle, kilovolts, cs, q0, phase_shift):
-    """The CTF at (kx, ky) 1/Å: columns, rows."""
-    turn = math.radians(angle)
-    # the defocus as a quadratic form: u along the axis at ``angle``, v across
-    along, across = kx * math.cos(turn) + ky * math.sin(turn), ky * math.cos(turn) - kx * math.sin(turn)
-    length = wavelength(kilovolts)
-    k4 = (kx**2 + ky**2)**2
-    waves = math.pi * length * (u * along**2 + v * across**2) - math.pi / 2 * cs * 1e7 * length**3 * k4
-    waves += math.radians(phase_shift)
-    return math.sqrt(1 - q0**2) * math.sin(waves) + q0 * math.cos(waves)
-
-
 def test_it_is_what_the_microscope_does():
     rng = np.random.default_rng(0)
     kx, ky = rng.uniform(-0.2, 0.2, (2, 50))
     found = make(*PARAMETERS)(np.hypot(kx, ky), np.arctan2(ky, kx))
-    expected = [[obvious(x, y, *row) for x, y in zip(kx, ky)] for row in PARAMETERS]
+    expected = [[obvious_ctf(x, y, *row) for x, y in zip(kx, ky)] for row in PARAMETERS]
     assert found.shape == (4, 50) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=5e-3)
 
@@ -77,3 +57,30 @@ def test_rows_can_be_taken():
     assert len(ctf) == 4 and len(part) == 2
     np.testing.assert_array_equal(part.defocus, [-500, 27550])
     np.testing.assert_array_equal(part(0.05, 0.3), ctf(0.05, 0.3)[[3, 1]])
+
+
+# ---- flipped phases
+
+@pytest.mark.parametrize("n", [24, 25])
+def test_phases_are_flipped_where_the_ctf_is_negative(n):
+    rng = np.random.default_rng(3)
+    images, pixel_size, rows = rng.standard_normal((4, n, n)), 2.5, np.array([2, 0, 3])
+    flipped = PhaseFlipped(Stack(images), make(*PARAMETERS), pixel_size)
+    assert (flipped.count, flipped.size) == (4, n)
+    found = flipped.read(rows)
+    k = np.fft.fftfreq(n)
+    below = np.ix_(np.abs(k) < 0.49, np.abs(k) < 0.49)             # the sign of k is not defined at Nyquist
+    for image, row in zip(found, rows):
+        sign = np.sign(obvious_ctf(k / pixel_size, k[:, None] / pixel_size, *PARAMETERS[row]))
+        expected = np.fft.fft2(images[row]) * sign
+        assert (sign[below] < 0).mean() > 0.2 and (sign != sign.T).any() == (row != 0)
+        np.testing.assert_allclose(np.fft.fft2(image)[below], expected[below], atol=1e-4 * np.abs(expected).max())
+
+
+def test_flipping_phases_twice_changes_nothing():
+    images = np.random.default_rng(4).standard_normal((4, 25, 25))
+    once = PhaseFlipped(Stack(images), make(*PARAMETERS), 2.5)
+    twice = PhaseFlipped(once, make(*PARAMETERS), 2.5)
+    rows = np.arange(4)
+    assert np.abs(once.read(rows) - images).max() > 1
+    np.testing.assert_allclose(twice.read(rows), images, atol=1e-5)

@@ -181,6 +181,54 @@ def test_white_noise_without_ctf_is_that_of_other_runs(workers):
     np.testing.assert_allclose(particles.psi, expected.psi, atol=1e-3)
 
 
+# ---- what images are seen through
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_transfer_on_a_disk(flipped):
+    scene = scene_of(16, flipped=flipped)
+    found = scene.optics.transfer(scene.grid.disk, np.array([4, 1]))
+    np.testing.assert_allclose(found, scene.transfer()[[4, 1]], atol=1e-3)
+    assert (found.min() < -0.5) != flipped
+
+
+def test_mean_square_of_a_group(monkeypatch):
+    scene, disk = scene_of(16), scene_of(16).grid.disk
+    for g in (0, 1):
+        expected = (scene.transfer()[scene.group == g] ** 2).mean((0, 2))
+        np.testing.assert_allclose(scene.optics.mean_square(disk, g), expected, atol=1e-3)
+    monkeypatch.setattr(spectral_pass, "LOOKED_AT", 2)
+    expected = (scene.transfer()[[1, 4]] ** 2).mean((0, 2))        # a sample of images 1, 2 and 4
+    np.testing.assert_allclose(scene.optics.mean_square(disk, 1), expected, atol=1e-3)
+    np.testing.assert_array_equal(replace(scene.optics, ctf=None).mean_square(disk, 0), 1)
+
+
+def stretched(scene, astigmatism):
+    """The scene's optics with astigmatism of these Å (6,)."""
+    ctf = scene.optics.ctf
+    half = np.array(astigmatism) / 2
+    return replace(scene.optics, ctf=replace(ctf, defocus_u=ctf.defocus + half, defocus_v=ctf.defocus - half))
+
+
+def test_isotropic_ctfs_have_one_harmonic(workers):
+    scene = scene_of(16)
+    bank = SpectralBank(Stack(scene.images), scene.grid.disk, workers, 0, stretched(scene, np.zeros(6)))
+    assert bank.harmonics_seen == 1 and bank.visibility.shape == (6, 2, 1, len(scene.grid.disk.k))
+
+
+@pytest.mark.parametrize("astigmatism", [100, 900, -9000])
+def test_harmonics_left_out_are_negligible(workers, monkeypatch, astigmatism):
+    """That of CTF^2, whose mean is 1/2, to 0.003 everywhere; one image of six has astigmatism."""
+    monkeypatch.setattr(spectral_pass, "NEGLIGIBLE", 1e-3)
+    scene, disk = scene_of(16), scene_of(16).grid.disk
+    optics = stretched(scene, astigmatism * np.eye(6)[4])
+    bank = SpectralBank(Stack(scene.images), disk, workers, 0, optics)
+    square = optics.transfer(disk, np.arange(6)) ** 2
+    np.testing.assert_allclose(bank.even.synthesize(bank.observed(np.arange(6))[2]), square, atol=3e-3)
+    fewer = EvenHarmonics(disk, bank.harmonics_seen - 1)
+    assert bank.harmonics_seen > 1
+    assert np.abs(fewer.synthesize(fewer.expand(square)) - square).max() > 1e-3
+
+
 # ---- what must not matter
 
 def same(a, b):
