@@ -35,6 +35,7 @@ class Classification:
     files_of_run = RunFiles
     model_arrays = ("polar", "fractions", "mirror", "scale")
     model_numbers = ("sigma", "sigma_offset")
+    _search_shift = None       # pixels from its last place within which each particle is searched for; None: anywhere
 
     def __init__(self, options):
         self.options = options
@@ -212,7 +213,8 @@ class Classification:
         bar = tqdm(total=len(rows), desc=f"iteration {self.iteration}", unit="image", leave=False,
                    disable=not sys.stderr.isatty())
         with bar:
-            return estimator.expect(self.model, self.particles, rows, centred, self.probabilities, bar.update)
+            return estimator.expect(self.model, self.particles, rows, centred, self.probabilities, bar.update,
+                                    self._search_shift)
 
     def _revive(self, estimator, statistics):
         """Put classes that hold too few particles where another class wants to be split; True when one was.
@@ -292,7 +294,8 @@ class Classification:
         if self.options.write_probs:
             if self.probabilities is None:      # asked for now that nothing is left to iterate
                 self.probabilities = np.zeros((self.source.count, self.references), np.float32)
-                estimator.expect(self.model, deepcopy(self.particles), self.rows, probabilities=self.probabilities)
+                estimator.expect(self.model, deepcopy(self.particles), self.rows, probabilities=self.probabilities,
+                                 search_shift=self._search_shift)
             self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
         self.log(f"done: class averages in {self.options.oroot}classes.mrcs, tables in {self.options.oroot}classes.xmd")
 

@@ -95,6 +95,10 @@ class SpectralClassification(Classification):
         return self.source if ctf is None or optics.flipped else PhaseFlipped(self.source, ctf, optics.pixel_size)
 
     @property
+    def _search_shift(self):
+        return self.options.search_shift if self.iteration > 1 else None
+
+    @property
     def _finest(self):
         return self.limits.highest
 

@@ -53,6 +53,9 @@ def parser():
 
     # the CTF leaves little to tell poses apart at low frequencies: a stricter limit would keep nearly all
     search = options.add_search2d(p, significance=1e-5)
+    search.add_argument("--search_shift", type=number(float, 1), default=None, metavar="PX",
+                        help="from the second iteration on, search each particle only within this many pixels of "
+                             "where the iteration before found it (default: everywhere that --max_shift allows)")
     search.add_argument("--var_psi", action="store_true",
                         help="rotate in steps of a third of the finest detail at the particle's radius, as resolution "
                              "grows, instead of --psi_step")
