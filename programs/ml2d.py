@@ -230,9 +230,9 @@ class Classification:
         self.log(f"class {', '.join(str(k + 1) for k in victims)} with fewer than {smallest:.3g} particles: "
                  "looking for a class to split instead")
         rng = np.random.default_rng([self.seed, self.iteration])
-        before = statistics.log_likelihood
-        state = Improvement(estimator, self.rows, rng, self.log).run((self.model, before, self.particles), len(victims))
-        if state[1] <= before:
+        improvement = Improvement(estimator, self.rows, rng, self.log)
+        state = improvement.run((self.model, statistics.log_likelihood, self.particles), len(victims))
+        if not improvement.kept:
             self.unrevived += victims
             return False
         self.model, self.block_statistics = state[0], []

@@ -85,11 +85,12 @@ def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
 class Improvement:
     """Moves a class from where two describe one view to where one describes two, while the likelihood rises.
 
-    rows: images it works on.  log: called with lines for the run's log.
+    rows: images it works on.  log: called with lines for the run's log.  kept: number of trials that were.
     """
 
     def __init__(self, estimator, rows, rng, log):
         self.estimator, self.rows, self.rng, self.log = estimator, rows, rng, log
+        self.kept = 0
         self._splits, self._members = {}, {}
 
     def run(self, state, trials):
@@ -119,7 +120,11 @@ class Improvement:
                 together //= 2
             else:
                 failures += 1
-            state, control, moves = (trial, None, None) if gain > 0 else (state, control, moves[1:])
+            if gain > 0:
+                state, control, moves = trial, None, None
+                self.kept += 1
+            else:
+                moves = moves[1:]
         return control or state
 
     def _moves(self, model, likelihood, particles):
