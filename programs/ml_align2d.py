@@ -1,6 +1,5 @@
 """ml_align2d: maximum-likelihood alignment and classification of 2-D images (Scheres et al., JMB 348:139, 2005)."""
 from . import options
-from .errors import run_program
 from .options import number
 
 DESCRIPTION = """\
@@ -39,13 +38,7 @@ def parser():
 
 
 def main(argv=None):
-    arguments = parser().parse_args(argv)
-
-    def body():
-        from .ml2d import run  # the numerics load only when there is work to do
-        run(arguments)
-
-    run_program("ml_align2d", body, "--continue resumes from the last finished iteration")
+    options.launch(parser(), "mlalign.programs.ml2d", argv, options.RESUMES)
 
 
 if __name__ == "__main__":

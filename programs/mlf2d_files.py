@@ -23,7 +23,6 @@ class SpectralFiles(RunFiles):
             write_histograms(result.residuals, self.prefix(iteration))
         super().write_result(iteration, images, result)
 
-
     def write_uncorrected(self, averages, ref, pixel_size):
         """Write averages (K, n, n) that have not been corrected for the CTF; ref: (N,) class of every image, from 0."""
         stack = f"{self.oroot}extra/cref_classes.mrcs"

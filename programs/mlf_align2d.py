@@ -1,6 +1,5 @@
 """mlf_align2d: ML2D in Fourier space, with CTF and noise spectra (Scheres et al., Structure 15:1167, 2007)."""
 from . import options
-from .errors import run_program
 from .options import number
 
 DESCRIPTION = """\
@@ -78,13 +77,7 @@ def parser():
 
 
 def main(argv=None):
-    arguments = parser().parse_args(argv)
-
-    def body():
-        from .mlf2d import run  # the numerics load only when there is work to do
-        run(arguments)
-
-    run_program("mlf_align2d", body, "--continue resumes from the last finished iteration")
+    options.launch(parser(), "mlalign.programs.mlf2d", argv, options.RESUMES)
 
 
 if __name__ == "__main__":

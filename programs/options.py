@@ -1,9 +1,12 @@
 """Command-line options that several programs share, and the types that check their values."""
 import argparse
+import importlib
 import math
 import sys
 
 from mlalign import __version__
+
+from .errors import run_program
 
 GIB = 2**30
 
@@ -19,6 +22,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         print(f"{self.prog}: error: {message} ({self.prog} --help lists the options)", file=sys.stderr)
         sys.exit(2)
+
+
+def launch(parser, module, argv, advice=""):
+    """A program's main: parse ``argv`` and call ``module.run`` with the options.  advice: see errors.run_program."""
+    arguments = parser.parse_args(argv)
+
+    def body():
+        importlib.import_module(module).run(arguments)      # the numerics load only when there is work to do
+
+    run_program(parser.prog, body, advice)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -58,6 +71,9 @@ def add_input(parser):
                        help="metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) of the particle images; rows whose "
                             "'enabled' is not 1 are left out; the images are never modified")
     return group
+
+
+RESUMES = "--continue resumes from the last finished iteration"
 
 
 def add_run_control(parser):

@@ -1,6 +1,5 @@
 """simulate: particle images with known truth, to try programs on and to measure them."""
 from . import options
-from .errors import run_program
 from .options import number
 
 DESCRIPTION = """\
@@ -101,13 +100,7 @@ def parser():
 
 
 def main(argv=None):
-    arguments = parser().parse_args(argv)
-
-    def body():
-        from .simulation import run  # the numerics load only when there is work to do
-        run(arguments)
-
-    run_program("simulate", body)
+    options.launch(parser(), "mlalign.programs.simulation", argv)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ class Optics:
         ctf = self.ctf[rows](disk.k[:, None] / (2 * np.pi * self.pixel_size), disk.phi)
         return np.abs(ctf) if self.flipped else ctf
 
-
     def mean_square(self, disk, group):
         """Mean CTF^2 (rings,) of a noise group's images, or of a sample of them."""
         if self.ctf is None:
