@@ -1,4 +1,4 @@
-"""Options of mlf_align2d that look at how well the model describes the images."""
+"""Options of mlf_align2d that look at how well the model describes the images, and that limit the search."""
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 
 from mlalign.programs import mlf2d, mlf_align2d
 from mlalign.programs.formats.star import read_star
+from mlalign.programs.geometry import pose_matrix
 from mlalign.tests.programs.conftest import Outcome, Planted
 
 OPTIONS = "--mirror --fast --fix_high 9"
@@ -78,3 +79,51 @@ def test_iter_histogram(run):
 def test_iter_histogram_is_not_written_unless_asked(run):
     found = run(f"{OPTIONS} --iter 2")
     assert not list(Path(f"{found.oroot}extra").rglob("*hist*"))
+
+
+# ---- searches near where particles were found
+
+def steps(outcome, iteration):
+    """How far the particles' centres moved in their images (N,) from the iteration before to this one, in pixels."""
+    places = []
+    for i in (iteration - 1, iteration):
+        table = images_of(outcome, i)
+        pose = pose_matrix(*(table.numbers(label) for label in ("anglePsi", "shiftX", "shiftY", "flip")))
+        places.append(np.linalg.inv(pose)[:, :2, 2])
+    return np.hypot(*(places[1] - places[0]).T)
+
+
+@pytest.mark.parametrize("search", ["", "--fast", "--student", "--norm", "--fast --norm --student 4"])
+def test_search_shift_limits_steps_from_the_second_iteration_on(run, search):
+    """Started from references that say little, so that particles are far from settled."""
+    options = f"--mirror {search} --fix_high 16 --psi_step 10 --max_shift 5 --iter 3"
+    found, free = run(f"{options} --search_shift 1"), run(options)
+    assert free.info(2)["logLikelihood"] >= found.info(2)["logLikelihood"]
+    np.testing.assert_array_equal(images_of(found, 1).numbers("anglePsi"), images_of(free, 1).numbers("anglePsi"))
+    for iteration in (2, 3):
+        assert steps(found, iteration).max() <= 1.3              # a mean over cells, each of them within one pixel
+    assert max(steps(free, iteration).max() for iteration in (2, 3)) > 2
+
+
+@pytest.mark.parametrize("search", ["", "--fast"])
+def test_a_huge_search_shift_changes_no_bit(run, search):
+    options = f"--mirror {search} --fix_high 9 --iter 3"
+    found, free = run(f"{options} --search_shift 1000"), run(options)
+    np.testing.assert_array_equal(found.averages, free.averages)
+    for label, column in free.images.columns.items():
+        np.testing.assert_array_equal(found.images.columns[label], column)
+
+
+def test_search_shift_continues_as_if_never_stopped(run, tmp_path):
+    options = f"{OPTIONS} --search_shift 2"
+    whole = run(f"{options} --iter 4")
+    run(f"{options} --iter 2", oroot=tmp_path / "mlf2d_")
+    resumed = run(f"{options} --iter 4 --continue", oroot=tmp_path / "mlf2d_")
+    np.testing.assert_array_equal(resumed.averages, whole.averages)
+    np.testing.assert_array_equal(resumed.images["shiftX"], whole.images["shiftX"])
+
+
+def test_search_shift_below_a_pixel_is_refused(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        mlf_align2d.parser().parse_args(["-i", "x.star", "--search_shift", "0.5"])
+    assert stopped.value.code == 2 and "--search_shift: 0.5 is out of range" in capsys.readouterr().err
