@@ -18,6 +18,8 @@ from mlalign.programs.results import Run
 from mlalign.programs.scoring import score
 
 ASSEMBLIES = ("4v4r", "3j9i", "2uv8", "1bxn", "3cf3")     # maps of the test data
+ASSEMBLIES_BOX, ASSEMBLIES_PIXEL = 64, 5                  # px, Å
+MICROSCOPE = ("--defocus", 9000, 28000, "--astigmatism", 900, "--noise_fall", 10)
 POSE = ("ref", "anglePsi", "shiftX", "shiftY", "flip")
 
 
@@ -91,15 +93,20 @@ def simulate(folder, *options):
     return folder / "particles.star"
 
 
-def simulate_assemblies(folder, maps, count, snr):
+def simulate_assemblies(folder, maps, count, snr, *options):
     """``count`` particles of two views of each map, 64 px of 5 Å, mirrored and shifted by 2 px."""
-    return simulate(folder, "--maps", *maps, "--views_per_map", 2, "-n", count, "--snr", snr, "--box", 64,
-                    "--pixel_size", 5, "--offset", 2, "--mirror", "--seed", 1)
+    return simulate(folder, "--maps", *maps, "--views_per_map", 2, "-n", count, "--snr", snr, "--box", ASSEMBLIES_BOX,
+                    "--pixel_size", ASSEMBLIES_PIXEL, "--offset", 2, "--mirror", "--seed", 1, *options)
 
 
-def classify(star, oroot, *options):
-    """Run ml_align2d: its :class:`Usage` and the :class:`Run` that it wrote."""
-    usage = run(sys.executable, "-m", "mlalign.programs.ml_align2d", "-i", star, "--oroot", oroot, *options)
+def simulate_with_ctf(folder, maps, count, snr, flipped):
+    """The same behind CTFs (0.9 to 2.8 µm, astigmatism to 900 Å, 300 kV) in noise that falls ten times to Nyquist."""
+    return simulate_assemblies(folder, maps, count, snr, *MICROSCOPE, *(["--phase_flip"] if flipped else []))
+
+
+def classify(star, oroot, *options, program="ml_align2d"):
+    """Run a program: its :class:`Usage` and the :class:`Run` that it wrote."""
+    usage = run(sys.executable, "-m", f"mlalign.programs.{program}", "-i", star, "--oroot", oroot, *options)
     return usage, Run(oroot)
 
 

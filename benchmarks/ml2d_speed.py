@@ -16,15 +16,13 @@ iterations, and give the gain in wall time of a second thread.
 """
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from unittest.mock import patch
 
 import numpy as np
+from climb import Climb, Images
 from common import Table, parser, print_machine
 from threadpoolctl import threadpool_limits
 
-from mlalign.programs.engine.backend import Workers
-from mlalign.programs.engine.em import Particles
 from mlalign.programs.engine.estimator import Estimator, Settings
 from mlalign.programs.engine.search import Grid
 from mlalign.programs.phantoms import phantoms
@@ -35,55 +33,16 @@ MAX_SHIFT = 7                   # pixels: 149 shifts
 MATRIX = 2048
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images in memory, as the estimator reads them."""
-
-    pixels: np.ndarray
-
-    @property
-    def count(self):
-        return len(self.pixels)
-
-    @property
-    def size(self):
-        return self.pixels.shape[-1]
-
-    def read(self, rows):
-        return self.pixels[rows]
-
-
-class Climb:
-    """EM from the true references; what its last iterations took, and where it arrived."""
+class Timed(Climb):
+    """EM of ml_align2d, and the matrix products of one more iteration."""
 
     def __init__(self, images, references, options, threads=1, **settings):
-        workers = Workers(threads)
-        try:
-            self.estimator = Estimator(images, Settings(mirror=True, psi_step=5.0, **settings), workers)
-            self.estimator.enter(0.5)
-            self.particles = Particles.unknown(images.count)
-            self.rows = np.arange(images.count)
-            polar = self.estimator.disk.polar(references.astype(np.float32))
-            self.model = self.estimator.initial_model(polar, 1.0, 3.0)
-            for _ in range(options.settle):
-                self.step()
-            timed = [self._time() for _ in range(options.repeats)]
-            self.cpu, self.wall = (min(column) for column in zip(*timed))
-            self.shifts = len(self.estimator.grid(self.model).shifts)
-            with counted_products() as counted:
-                self.step()
-            self.flops = counted.flops
-        finally:
-            workers.close()
-
-    def step(self):
-        statistics = self.estimator.expect(self.model, self.particles, self.rows)
-        self.model = self.estimator.maximise(self.model, statistics)
-
-    def _time(self):
-        cpu, wall = time.process_time(), time.perf_counter()
-        self.step()
-        return time.process_time() - cpu, time.perf_counter() - wall
+        super().__init__(lambda workers: Estimator(images, Settings(mirror=True, psi_step=5.0, **settings), workers),
+                         lambda estimator, polar: estimator.initial_model(polar, 1.0, 3.0),
+                         references, options.settle, options.repeats, threads)
+        with self, counted_products() as counted:
+            self.step()
+        self.flops = counted.flops
 
     def agreement(self, other):
         """Share of images in the same class, and the norm of the averages' difference over theirs."""
@@ -106,9 +65,9 @@ class Products:
 def counted_products():
     counted, scores, spread = Products(), Grid.scores, Grid.spread
 
-    def count_scores(grid, x, templates):
+    def count_scores(grid, x, templates, *power):
         counted.add(len(x), len(templates), grid.disk)
-        return scores(grid, x, templates)
+        return scores(grid, x, templates, *power)
 
     def count_spread(grid, weights, x, sums):
         counted.add(len(x), len(sums), grid.disk)
@@ -155,14 +114,14 @@ def main():
     table = Table("search", "shifts", "CPU s  ", "wall s ", "Gflop", "share of matrix rate")
     notes = []
     for settings in ({"max_shift": MAX_SHIFT}, {}):
-        climbs = {name: Climb(images, references, options, fast=name == "fast", **settings)
+        climbs = {name: Timed(images, references, options, fast=name == "fast", **settings)
                   for name in ("exact", "fast")}
         for name, climb in climbs.items():
             table.row(name, climb.shifts, f"{climb.cpu:.3f}", f"{climb.wall:.3f}", f"{climb.flops / 1e9:.1f}",
                       f"{climb.flops / climb.cpu / rate:.0%}")
         exact, fast = climbs["exact"], climbs["fast"]
         same, difference = fast.agreement(exact)
-        two = Climb(images, references, options, threads=2, **settings)
+        two = Timed(images, references, options, threads=2, **settings)
         notes.append(f"{exact.shifts} shifts: fast is {exact.cpu / fast.cpu:.1f} times faster, agrees on the class of "
                      f"{same:.1%} of the images, its averages differ by {100 * difference:.2g} %; "
                      f"two threads are {exact.wall / two.wall:.2f} times faster than one (exact)")
