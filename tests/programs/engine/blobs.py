@@ -108,14 +108,14 @@ def partial_weights(weights, inverse=None):
     return p
 
 
-def planted(phantoms, count, snr, seed, offset=1.5, contrast=0.0, background=0.0):
-    """Particles of known truth, 32 px: shares of 0.6, 0.4 (of two) or equal ones, mirrored in 3 of 10 cases.
+def planted(phantoms, count, snr, seed, offset=1.5, contrast=0.0, background=0.0, n=32):
+    """Particles of known truth, n px: shares of 0.6, 0.4 (of two) or equal ones, mirrored in 3 of 10 cases.
 
-    A namespace: ref, psi, shift_x, shift_y, flip, scale, background (count,); clean and noisy images (count, 32, 32);
+    A namespace: ref, psi, shift_x, shift_y, flip, scale, background (count,); clean and noisy images (count, n, n);
     sigma, the noise that makes the mean square of signal to noise ``snr``.  contrast: spread of the scales' logarithms;
     background: spread of the backgrounds in units of sigma.
     """
-    n, rng = 32, np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     share = [0.6, 0.4] if len(phantoms) == 2 else None
     truth = SimpleNamespace(
         ref=rng.choice(len(phantoms), count, p=share), psi=rng.uniform(0, 360, count),

@@ -9,7 +9,7 @@ from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.engine.spectral import SpectralModel
 from mlalign.programs.engine.spectral_pass import Optics
-from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs
+from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs, planted
 from mlalign.tests.programs.engine.brute import FRACTIONS, MIRROR, OFFSET, WITH_MIRROR, softmax
 
 
@@ -178,3 +178,30 @@ class SpectralPosterior:
         """Samples without the harmonics that images of the circle do not have."""
         flat = samples.reshape(-1, *self.disk.kx.shape)
         return self.disk.synthesize(self.disk.expand(flat)).reshape(samples.shape)
+
+
+def micrographs(phantoms, count, snr, seed, flipped=False, groups=2, n=48, pixel_size=3.0):
+    """Particles of known truth, see blobs.planted, behind realistic CTFs in coloured noise; a namespace with besides
+
+    images (count, n, n), noise (count, n, n) alone, optics, parameters (count, 7).  snr: mean square of the signal
+    behind the CTFs to that of the noise.  The noise of the groups, by defocus, has different spectra.
+    """
+    truth, rng = planted(phantoms, count, 1.0, seed, n=n), np.random.default_rng(seed + 1000)
+    defocus, half = rng.uniform(9000, 28000, count), rng.uniform(0, 450, count)
+    truth.parameters = np.column_stack([defocus + half, defocus - half, rng.uniform(0, 180, count),
+                                        *np.tile([300, 2.7, 0.1, 0], (count, 1)).T])
+    truth.group = ((defocus - 9000) / 19000 * groups).astype(int)
+    k = np.fft.fftfreq(3 * n)                          # a box so wide that nothing comes back on the other side
+    frequency = np.hypot(k, k[:, None])
+    spectra = [1 / (1 + (frequency / fall) ** 2) + 0.2 for fall in (0.1, 0.2, 0.15)[:groups]]
+    signal, truth.noise = np.empty((2, count, n, n))
+    for i, one in enumerate(truth.clean):
+        ctf = obvious_ctf(k / pixel_size, k[:, None] / pixel_size, *truth.parameters[i])
+        white = np.fft.fft2(rng.standard_normal((3 * n, 3 * n)))
+        sign = np.sign(ctf) if flipped else 1
+        signal[i] = np.fft.ifft2(np.fft.fft2(one, ctf.shape) * ctf * sign).real[:n, :n]
+        truth.noise[i] = np.fft.ifft2(white * np.sqrt(spectra[truth.group[i]]) * sign).real[:n, :n]
+    truth.noise *= np.sqrt((signal**2).mean() / snr / (truth.noise**2).mean())
+    truth.images = signal + truth.noise
+    truth.optics = Optics(Ctf(*truth.parameters.T), pixel_size, flipped, truth.group, groups)
+    return truth
