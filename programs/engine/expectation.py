@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import kernels
-from .local import EVERYWHERE, Near, best_of_near_rows
+from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
 from .visibility import EvenHarmonics, rows_of
 
@@ -78,7 +78,7 @@ class Block:
     class_weight (K,) of the averages; pose (B, 5): see kernels.mean_poses; chosen (B,) most probable reference;
     robust (B,) mean robust weight and robust_power the sum of u |x|^2; expected_score (B,) of r <x, T a> and
     expected_reference (B,) of r^2 |a|^2, for grey-scale refinement; what the M-step spreads: cells, or dense weights
-    (tile, partial weights).
+    (tile, partial weights of the ``shifts``).
     """
 
     log_likelihood: np.ndarray
@@ -93,6 +93,7 @@ class Block:
     expected_reference: np.ndarray = None
     cells: Cells = None
     dense: list = None
+    shifts: np.ndarray = None
 
 
 class Expectation:
@@ -136,10 +137,10 @@ class Expectation:
 
     def _exhaustive(self, images):
         scores, tops, top = self._scores(images)
-        narrow = images.near is not None or _share_above(tops, top - CUT) < DENSE_SHARE
+        narrow = _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or images.scale is not None:
             return self._from_cells(*self._extract(scores, tops, top - CUT, images), images)
-        return self._dense(scores, top, images.power)
+        return self._dense(scores, top, images)
 
     def significant(self, images, cut):
         """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
@@ -210,14 +211,15 @@ class Expectation:
             joined.row = images.near.rows(joined.row)
         return joined, np.concatenate(logs)
 
-    def _dense(self, scores, top, power):
+    def _dense(self, scores, top, images):
         """Weights of all cells, when most of them matter: Gaussian noise, no grey scales."""
-        count, shifts = len(top), len(self.grid.shifts)
-        tiles = self.grid.tiles(self.references)
+        count, power, prior = len(top), images.power, self.prior[:, :, images.shifts]
+        shifts, tiles = prior.shape[2], self.grid.tiles(self.references)
         mass = []
         for tile, p in zip(tiles, scores):
-            kernels.to_log_posterior(p, self.mirror, self.prior[:, tile].reshape(2, -1),
-                                     np.float32(self.noise.kappa), top)
+            kernels.to_log_posterior(p, self.mirror, prior[:, tile].reshape(2, -1), np.float32(self.noise.kappa), top)
+            if images.near is not None:
+                strike_far(p, images.near.compact)
             np.exp(p, out=p)
             rows = np.empty((2, count, p.shape[-1]), np.float32)
             kernels.sum_rows(p, rows)
@@ -236,12 +238,15 @@ class Expectation:
             kernels.to_partial_weights(p, (1 / total).astype(np.float32))
         peaks = Cells(*(np.concatenate(column) for column in zip(*peaks)))
         peaks.weight /= total[peaks.image]
-        row_mass = np.einsum("mbks,b->ksm", mass, 1 / total, dtype=np.float64)
+        if images.near is not None:
+            peaks.row = images.near.rows(peaks.row)
+        row_mass = np.zeros((self.references, len(self.grid.shifts), 2))
+        row_mass[:, images.shifts] = np.einsum("mbks,b->ksm", mass, 1 / total, dtype=np.float64)
         return Block(
             log_likelihood=top + np.log(total) + self.noise.log_likelihood_of_noise(power),
             class_mass=class_mass, row_mass=row_mass, class_weight=row_mass.sum((1, 2)),
             pose=self._poses(peaks, chosen), chosen=chosen, robust=np.ones(count), robust_power=power.sum(),
-            dense=list(zip(tiles, scores)))
+            dense=list(zip(tiles, scores)), shifts=images.shifts)
 
     # ---- a list of cells -------------------------------------------------------------------------------------
 
@@ -353,12 +358,15 @@ class Expectation:
 
     def _spread_dense(self, block, x, sums, tile):
         """Dense weights come in the tiles of the search, which may be wider than the tile asked for."""
-        shifts = len(self.grid.shifts)
         for scored, weights in block.dense:
             start, stop = max(scored.start, tile.start), min(scored.stop, tile.stop)
             if start < stop:
+                shifts = weights.shape[-1] // (scored.stop - scored.start)
                 part = weights[..., (start - scored.start) * shifts : (stop - scored.start) * shifts]
-                self.grid.spread(part, x, sums[start:stop].reshape(-1, *self.grid.disk.shape))
+                some = sums[start:stop, block.shifts]            # a copy, unless these are all shifts
+                self.grid.spread(part, x, some.reshape(-1, *self.grid.disk.shape))
+                if not np.may_share_memory(some, sums):
+                    sums[start:stop, block.shifts] = some
 
 
 def _share_above(tops, threshold):

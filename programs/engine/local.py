@@ -133,3 +133,25 @@ def best_of_near_rows(g, mirror, allowed, best):
                         one = even - odd if third[s] else never
                         other = even + odd if fourth[s] else never
                         mirrored[s] = max(mirrored[s], one, other)
+
+
+@_jit
+def strike_far(p, allowed):
+    """Set what is not ``allowed`` to -inf in log-posteriors p (4, half, B, T), see kernels.to_log_posterior."""
+    never = np.float32(-np.inf)
+    half, count, width = p.shape[1:]
+    n_psi, shifts = allowed.shape[2:]
+    for h in range(half):
+        before, opposite, after = (n_psi - h) % n_psi, (h + half - 1) % n_psi, half - 1 - h
+        for b in range(count):
+            first, second = allowed[b, 0, h], allowed[b, 0, before]
+            third, fourth = allowed[b, 1, opposite], allowed[b, 1, after]
+            for start in range(0, width, shifts):
+                end = start + shifts
+                p0, p1, p2, p3 = (p[0, h, b, start:end], p[1, h, b, start:end], p[2, h, b, start:end],
+                                  p[3, h, b, start:end])
+                for s in range(shifts):
+                    p0[s] = p0[s] if first[s] else never
+                    p1[s] = p1[s] if second[s] else never
+                    p2[s] = p2[s] if third[s] else never
+                    p3[s] = p3[s] if fourth[s] else never

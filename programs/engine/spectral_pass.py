@@ -174,7 +174,7 @@ class SpectralEStep(EStep):
         sums = np.zeros((references, 2, *even.metric.shape))
         cosine, sine = even.cell_cosine[: self.grid.disk.bins], even.cell_sine[: self.grid.disk.bins]
         for tile, weights in block.dense:
-            by_reference = weights.reshape(*weights.shape[:3], -1, shifts).sum(-1)
+            by_reference = weights.reshape(*weights.shape[:3], tile.stop - tile.start, -1).sum(-1)
             products = np.stack([np.einsum("hl,hbk->lbk", table, one)
                                  for table, one in zip((cosine, cosine, sine, sine), by_reference)])
             sums[tile] += even.spread(products, images.visibility)
