@@ -36,7 +36,12 @@ class SpectralModel(Model):
     lowest: float = 0.0
 
     def on(self, disk):
-        return self if disk is self.disk else replace(super().on(disk), spectra=self.variances(disk))
+        """The same model sampled on another disk; references have no power at frequencies they were not made for."""
+        if disk is self.disk:
+            return self
+        model = super().on(disk)
+        known = disk.k <= 2 * np.pi * self.disk.maxres
+        return replace(model, polar=model.polar * known[:, None].astype(np.float32), spectra=self.variances(disk))
 
     def variances(self, disk):
         """Noise variance (G, rings) on a disk's rings."""
