@@ -2,21 +2,21 @@
 import sys
 import time
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
 
 from .engine import resolution
 from .engine.backend import Workers
-from .engine.disk import Disk
 from .engine.em import Particles
 from .engine.estimator import Estimator, Settings
-from .engine.model import Fixed, Model, Statistics, signal_change
+from .engine.model import Fixed, signal_change
 from .engine.starts import Improvement, random_start, start_maxres
 from .errors import UserError
 from .ml2d_files import Result, RunFiles
 from .ml2d_input import read_inputs
+from .ml2d_resume import Resumable
 from .options import GIB
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
@@ -28,13 +28,11 @@ def run(options):
     Classification(options).run()
 
 
-class Classification:
+class Classification(Resumable):
     """One run: its images, its state between iterations, and the loop."""
 
     program = "ml_align2d"
     files_of_run = RunFiles
-    model_arrays = ("polar", "fractions", "mirror", "scale")
-    model_numbers = ("sigma", "sigma_offset")
     _search_shift = None       # pixels from its last place within which each particle is searched for; None: anywhere
 
     def __init__(self, options):
@@ -304,76 +302,6 @@ class Classification:
         self.files.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.files.log, "a") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
-
-    # ---- checkpoints ------------------------------------------------------------------------------------------
-
-    def _checkpoint(self, estimator):
-        model, blocks = self.model, self.block_statistics
-        arrays = {f"particles.{name}": value for name, value in self.particles.arrays().items()}
-        arrays.update({f"model.{name}": getattr(model, name) for name in self.model_arrays})
-        for b, statistics in enumerate(blocks):
-            arrays.update({f"block{b}.{f.name}": np.asarray(getattr(statistics, f.name)) for f in fields(Statistics)})
-        if self.probabilities is not None:
-            arrays["probabilities"] = self.probabilities
-        meta = {
-            "iteration": self.iteration, "seed": self.seed, "images": self.source.count, "size": self.source.size,
-            "fingerprint": self.inputs.fingerprint(), "references": self.references,
-            "maxres": estimator.maxres, "radius": model.disk.radius, "shift_radius": estimator.shift_radius,
-            **{name: getattr(model, name) for name in self.model_numbers},
-            "stage_iterations": self.stage_iterations, "grown": self.grown, "unrevived": self.unrevived,
-            "converged": self.converged, "blocks": len(blocks), "options": vars(self.options),
-        }
-        self.files.save_checkpoint(self.iteration, arrays, meta)
-
-    def _check_same_run(self, meta):
-        """:class:`UserError` when a checkpoint belongs to other images or another number of references."""
-        root = self.options.oroot
-        for name, mine, unit in (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
-                                 ("references", self.references, "references")):
-            if meta[name] != mine:
-                raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} "
-                                "as now asked for; start anew without --continue")
-        if meta["fingerprint"] != self.inputs.fingerprint():
-            raise UserError(f"--continue: the run under {root} classified other images, expected "
-                            f"{self.options.input} as it was then; start anew without --continue")
-
-    def _restore(self, estimator, iteration):
-        arrays, meta = self.files.load_checkpoint(iteration)
-        self._check_same_run(meta)
-        self.iteration, self.seed = meta["iteration"], meta["seed"]
-        self.stage_iterations, self.unrevived = meta["stage_iterations"], meta["unrevived"]
-        estimator.enter(self.options.maxres or meta["maxres"])
-        estimator.shift_radius = meta["shift_radius"]
-        if self.settings.max_shift is not None:
-            estimator.shift_radius = self.settings.max_shift
-        self.particles = Particles(**{f.name: arrays[f"particles.{f.name}"] for f in fields(Particles)})
-        disk = estimator.disk
-        if (meta["maxres"], meta["radius"]) != (disk.maxres, disk.radius):
-            disk = Disk(self.source.size, meta["maxres"], disk.n_psi, meta["radius"])
-        self.model = self._model(disk, **{name: meta[name] for name in self.model_numbers},
-                                 **{name: arrays[f"model.{name}"] for name in self.model_arrays}).on(estimator.disk)
-        self.grown = meta["grown"] or self.options.maxres is not None
-        if disk is estimator.disk:
-            self.block_statistics = [
-                Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})
-                for b in range(meta["blocks"])]
-        self.converged = meta["converged"] and self.options.eps >= meta["options"]["eps"]
-        if self.options.write_probs:
-            self.probabilities = arrays.get("probabilities")
-        self._adapt(meta["options"])
-
-    def _model(self, disk, **parts):
-        return Model(disk, **parts)
-
-    def _adapt(self, earlier):
-        """What was estimated under ``earlier`` options and means something else under the present ones."""
-        options, count = self.options, self.references
-        if options.mirror != earlier["mirror"]:
-            self.model = replace(self.model, mirror=np.full(count, 0.5 if options.mirror else 0.0))
-        if earlier["norm"] and not options.norm:
-            self.model = replace(self.model, scale=np.ones(count))
-            unknown = Particles.unknown(self.source.count)
-            self.particles = replace(self.particles, scale=unknown.scale, background=unknown.background)
 
 
 def _settings(options):

@@ -20,6 +20,8 @@ class RunFiles:
 
     copied = ("classes.mrcs", "frc.xmd", "images.xmd")      # from the last iteration to the result: after the prefix
     made = ("classes.xmd", "probs.xmd")                     # at the end
+    # by any of the programs, which may have used this prefix before
+    known = (*copied, *made, "noise.xmd", "ssnr.xmd", "extra/cref_classes.mrcs", "extra/cref_classes.xmd")
 
     def __init__(self, oroot):
         self.oroot = oroot
@@ -45,12 +47,12 @@ class RunFiles:
     def owns(self, path):
         """Whether a run under this ``oroot`` writes or removes the file that ``path`` (``block@file``, too) names."""
         named = {Path(path).resolve(), Path(path.partition("@")[2] or path).resolve()}
-        written = {Path(f"{self.oroot}{name}").resolve() for name in (*self.copied, *self.made, "run.log")}
+        written = {Path(f"{self.oroot}{name}").resolve() for name in (*self.known, "run.log")}
         return bool(named & written) or any(Path(self._extra).resolve() in file.parents for file in named)
 
     def forget(self, after=None):
         """Remove the result of an earlier run and its iterations after a number; without one, its log and all."""
-        for name in (*self.copied, *self.made):
+        for name in self.known:
             path = Path(f"{self.oroot}{name}")
             killed_writing = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
             for file in (path, *killed_writing):

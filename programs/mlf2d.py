@@ -31,10 +31,11 @@ class SpectralClassification(Classification):
 
     program = "mlf_align2d"
     files_of_run = SpectralFiles
-    model_arrays = (*Classification.model_arrays, "spectra", "power")
-    model_numbers = (*Classification.model_numbers, "lowest")
+    model_arrays = (*Classification.model_arrays, "spectra")
 
     def __init__(self, options):
+        if options.ctf_affected_refs and not options.ref:
+            raise UserError("--ctf_affected_refs: expected references, too (--ref)")
         options.iem = 1
         options.maxres = None         # until the pixel size is known
         super().__init__(options)
@@ -50,8 +51,8 @@ class SpectralClassification(Classification):
         self.optics = Optics(ctf, pixel_size, not options.not_phase_flipped, self.groups.index, len(self.groups))
 
     def _estimator(self, workers):
-        power = power_spectra(self.source, self.groups.index, len(self.groups), self.options.radius)
-        return SpectralEstimator(self.source, self.settings, workers, self.optics, power,
+        self.power = power_spectra(self.source, self.groups.index, len(self.groups), self.options.radius)
+        return SpectralEstimator(self.source, self.settings, workers, self.optics, self.power,
                                  Regularisation(self.options.reduce_snr), self.limits.lowest)
 
     # ---- the start ----------------------------------------------------------------------------------------------
@@ -102,8 +103,24 @@ class SpectralClassification(Classification):
     def _finest(self):
         return self.limits.highest
 
-    def _model(self, disk, **parts):
-        return SpectralModel(disk, **parts)
+    def _fix_parameters(self):
+        fixed_noise = self.model.sigma
+        super()._fix_parameters()
+        self.model = replace(self.model, sigma=fixed_noise)       # spectra stay as the start found them
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _more_arrays(self):
+        return {"group": self.groups.index}
+
+    def _model(self, disk, parts, arrays):
+        before, now = arrays["group"], self.groups.index
+        if (before != now).any():
+            # a new group's noise is the mean of what its images had
+            count = np.zeros((len(self.groups), before.max() + 1))
+            np.add.at(count, (now, before), 1)
+            parts["spectra"] = count @ parts["spectra"] / count.sum(1, keepdims=True)
+        return SpectralModel(disk, **parts, power=self.power, lowest=self.limits.lowest)
 
     # ---- results --------------------------------------------------------------------------------------------------
 
@@ -149,20 +166,26 @@ class Limits:
 def _limits(options, pixel_size, size):
     """The limits that options in Å ask for; :class:`UserError` where they contradict each other or the pixels."""
     first, high, low = options.limit_resolution
-    if options.include_allfreqs and options.fix_high:
-        raise UserError("--include_allfreqs and --fix_high: expected one of them")
-    if low and high and low <= high:
-        raise UserError(f"--limit_resolution: the lowest resolution is {low:g} Å and the highest {high:g} Å, "
-                        "expected a larger number for the lowest")
+    if bool(options.include_allfreqs) + bool(options.fix_high) + bool(first or high) > 1:
+        raise UserError("--include_allfreqs, --fix_high and the first two numbers of --limit_resolution exclude one "
+                        "another, expected one of them")
+    if first and high and first < high:
+        raise UserError(f"--limit_resolution: {first:g} Å in the first iteration and {high:g} Å in all, expected a "
+                        "larger number for the first")
     if options.fix_high and options.fix_high < 2 * pixel_size:
         raise UserError(f"--fix_high: {options.fix_high:g} Å, expected at least {2 * pixel_size:g}, Nyquist of "
                         f"{pixel_size:g} Å pixels")
-    highest = min(0.5, pixel_size / high) if high else 0.5
     for name, finest in (("fix_high", options.fix_high), ("limit_resolution", high), ("limit_resolution", first)):
         if finest and finest * 2 > size * pixel_size:
             raise UserError(f"--{name}: {finest:g} Å, expected at most {size * pixel_size / 2:g} Å, half of the box")
     if options.include_allfreqs:
         return Limits(None, 0.5, 0.5, 0.0)
-    return Limits(first=min(highest, pixel_size / first) if first else None,
-                  fixed=pixel_size / options.fix_high if options.fix_high else None,
-                  highest=highest, lowest=pixel_size / low if low else 0.0)
+    highest = min(0.5, pixel_size / high) if high else 0.5
+    limits = Limits(first=min(highest, pixel_size / first) if first else None,
+                    fixed=pixel_size / options.fix_high if options.fix_high else None,
+                    highest=highest, lowest=pixel_size / low if low else 0.0)
+    begin = limits.fixed or limits.first or min(start_maxres(size), highest)
+    if limits.lowest >= begin / 2:
+        raise UserError(f"--limit_resolution: {low:g} Å as the lowest resolution, expected at least "
+                        f"{2 * pixel_size / begin:.4g} Å, twice the highest one of the first iteration")
+    return limits

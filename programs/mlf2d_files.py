@@ -14,7 +14,6 @@ class SpectralFiles(RunFiles):
     """:class:`.ml2d_files.RunFiles` with ``noise.xmd`` and ``ssnr.xmd``."""
 
     copied = (*RunFiles.copied, "noise.xmd", "ssnr.xmd")
-    made = (*RunFiles.made, "extra/cref_classes.mrcs", "extra/cref_classes.xmd")
 
     def write_result(self, iteration, images, result):
         write_star(f"{self.prefix(iteration)}noise.xmd", result.noise_blocks())

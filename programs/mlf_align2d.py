@@ -60,7 +60,8 @@ def parser():
                              "grows, instead of --psi_step")
     search.add_argument("--var_trans", action="store_true",
                         help="shift in steps of a third of the finest detail, in whole pixels, while resolution is low")
-    model = options.add_model2d(p)
+    model = options.add_model2d(p, "standard deviation of the pixel noise with which references are first generated; "
+                                   "noise spectra start from the images' own power")
     model.add_argument("--norm", action="store_true", help="refine each image's grey scale")
     options.add_iterations2d(p)
 

@@ -129,10 +129,10 @@ def add_search2d(parser, significance=1e-12):
     return search
 
 
-def add_model2d(parser):
+def add_model2d(parser, noise="initial standard deviation of the pixel noise"):
+    """noise: help of --noise."""
     model = parser.add_argument_group("model")
-    model.add_argument("--noise", type=number(float, 0, low_open=True), default=1.0, metavar="SD",
-                       help="initial standard deviation of the pixel noise")
+    model.add_argument("--noise", type=number(float, 0, low_open=True), default=1.0, metavar="SD", help=noise)
     model.add_argument("--offset", type=number(float, 0), default=3.0, metavar="PX",
                        help="initial standard deviation of the origin offsets")
     model.add_argument("--frac", default="", metavar="FILE",

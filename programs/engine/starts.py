@@ -72,13 +72,15 @@ def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
     estimator.enter(white.maxres, quick=True)
     state = estimator.run(estimator.corrected(model, white, rows), rows, START_ITERATIONS, SETTLED)
     log(f"corrected for the CTF: log-likelihood {state[1]:.1f}, class sizes {sizes(state[0], len(rows))}")
-    for radius in STAGES:
-        if radius > STAGES[0] and estimator.maxres < min(maxres, radius / size):
+    split = split and model.references > 1
+    if split:
+        state = Improvement(estimator, rows, rng, log).run(state, FIRST_TRIALS)
+    for radius in STAGES[1:]:
+        if estimator.maxres < min(maxres, radius / size):
             estimator.enter(min(maxres, radius / size), quick=True)
             state = estimator.run(state[0].on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-        if split and model.references > 1:
-            state = Improvement(estimator, rows, rng, log).run(
-                state, FIRST_TRIALS if radius == STAGES[0] else LATER_TRIALS)
+            if split:
+                state = Improvement(estimator, rows, rng, log).run(state, LATER_TRIALS)
     return state[0]
 
 
