@@ -1,13 +1,33 @@
-"""Particles with known truth, and runs of ml_align2d on them that tests share."""
-from functools import cached_property
+"""Particles with known truth, and runs of the 2-D maximum-likelihood programs on them that tests share.
+
+Tests try ml_align2d, unless they or their module are marked ``programs`` with others.
+"""
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
 
-from mlalign.programs import ml2d, ml_align2d, simulate, simulation
+from mlalign.programs import ml2d, ml_align2d, mlf2d, mlf_align2d, simulate, simulation
 from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.star import read_star
 from mlalign.programs.results import Run
+
+PROGRAMS = {"ml_align2d": (ml_align2d, ml2d), "mlf_align2d": (mlf_align2d, mlf2d)}      # command line, run
+PIXEL = 3           # Å
+PARTICLES = "--views 3 -n 120 --box 32 --mirror --offset 1.5"
+BEHIND_CTF = "--snr 0.3 --defocus 9000 20000 --astigmatism 900 --noise_fall 8"
+SIMULATED = {"ml_align2d": f"{PARTICLES} --snr 0.2", "mlf_align2d": f"{PARTICLES} {BEHIND_CTF} --phase_flip"}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "programs(*names): the programs that a test tries, one by one")
+
+
+def pytest_generate_tests(metafunc):
+    said = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "program" in metafunc.fixturenames and not any("program" in names for names in said):
+        mark = metafunc.definition.get_closest_marker("programs")
+        metafunc.parametrize("program", mark.args if mark else ["ml_align2d"], indirect=True, scope="module")
 
 
 class Planted:
@@ -50,32 +70,71 @@ def pixels(path):
     return open_stack(path).read(slice(None))
 
 
-def run_program(*options):
-    """Run ml_align2d in this process; UserErrors come through."""
-    arguments = ml_align2d.parser().parse_args([str(option) for option in options])
-    ml2d.run(arguments)
+def spoken(program, options):
+    """The words of options (str); what ml_align2d says as --maxres is --fix_high for mlf_align2d."""
+    words = options.split()
+    if program == "mlf_align2d":
+        for i in (i for i, word in enumerate(words) if word == "--maxres"):
+            words[i : i + 2] = "--fix_high", f"{PIXEL / float(words[i + 1]):.17g}"
+    return words
+
+
+def run_program(*options, program="ml_align2d"):
+    """Run a program in this process; UserErrors come through."""
+    command, work = PROGRAMS[program]
+    arguments = command.parser().parse_args([str(option) for option in options])
+    work.run(arguments)
     return Outcome(arguments.oroot)
 
 
-@pytest.fixture(scope="session")
-def planted(tmp_path_factory):
-    """120 images of 32 px, three classes, mirrors, shifts of 1.5 px; pixel size 3 Å."""
-    return Planted(tmp_path_factory.mktemp("planted"), "--views 3 -n 120 --box 32 --mirror --snr 0.2 --offset 1.5")
+class Scene:
+    """Particles (``planted``) and a program's runs on them (:meth:`classified`), which are shared."""
 
+    def __init__(self, program, new_folder, simulated):
+        self.program, self.new_folder, self.runs = program, new_folder, {}
+        self.planted = Planted(new_folder("planted"), simulated)
 
-@pytest.fixture(scope="session")
-def classified(planted, tmp_path_factory):
-    """``classified("--mirror --iter 2")`` runs on the planted images from their true references; runs are shared."""
-    runs = {}
+    def classified(self, options="", images=None, references=None):
+        """A run with ``options`` from the true references; ``classified("--mirror --iter 2")``.
 
-    def run(options="", images=None, references=None):
-        """references: file of the initial ones; "" generates them.  images: file."""
+        references: file of other initial ones; "" generates them.  images: file of others than the planted.
+        """
         key = options, images, references
-        if key not in runs:
-            given = planted.references if references is None else references
-            runs[key] = run_program("-i", images or planted.star, *(("--ref", given) if given else ()),
-                                    "--oroot", tmp_path_factory.mktemp("run") / "ml2d_", "--random_seed", 1,
-                                    *options.split())
-        return runs[key]
+        if key not in self.runs:
+            given = self.planted.references if references is None else references
+            self.runs[key] = run_program("-i", images or self.planted.star, *(("--ref", given) if given else ()),
+                                         "--oroot", self.new_folder("run") / "ml2d_", "--random_seed", 1,
+                                         *spoken(self.program, options), program=self.program)
+        return self.runs[key]
 
-    return run
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """``scenes(program)``, and ``scenes(program, simulated)`` with other particles: a :class:`Scene`."""
+    return cache(lambda program, simulated=None: Scene(program, tmp_path_factory.mktemp,
+                                                       simulated or SIMULATED[program]))
+
+
+@pytest.fixture(scope="module")
+def program(request):
+    """The name of the program that a test tries."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def scene(program, scenes):
+    return scenes(program)
+
+
+@pytest.fixture(scope="module")
+def planted(scene):
+    """120 images of 32 px, three classes, mirrors, shifts of 1.5 px; pixel size 3 Å.
+
+    For mlf_align2d they are phase-flipped, in coloured noise.
+    """
+    return scene.planted
+
+
+@pytest.fixture(scope="module")
+def classified(scene):
+    return scene.classified

@@ -1,4 +1,4 @@
-"""Bad input is one line on stderr and exit status 2, and leaves nothing behind."""
+"""Bad input is one line on stderr and exit status 2, and leaves nothing behind: in both programs."""
 import os
 import re
 import subprocess
@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlalign.programs import ml_align2d
 from mlalign.programs.formats import whole
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.formats.star import write_star
-from mlalign.tests.programs.conftest import run_program
+from mlalign.tests.programs.conftest import PROGRAMS, run_program, spoken
 
+pytestmark = pytest.mark.programs(*PROGRAMS)
+BARE = {"ml_align2d": [], "mlf_align2d": ["--no_ctf", "--sampling_rate", "3"]}     # for images without metadata
 NOISE = np.random.default_rng(0).standard_normal((6, 16, 16)).astype(np.float32)
 FULL = "No space left on device"
 
@@ -27,23 +28,29 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def error(folder, capfd):
-    """Run ``ml_align2d`` with these options; its message, after checks of all that every error has in common."""
+def error(program, folder, capfd):
+    """Run a program with these options; its message, after checks of all that every error has in common."""
     def run(*options, untouched=True):
         there = tree(folder)
         with pytest.raises(SystemExit) as stop:
-            ml_align2d.main([str(option) for option in options])
+            PROGRAMS[program][0].main([*BARE[program], *map(str, options)])
         assert stop.value.code == 2
         if untouched:
             assert tree(folder) == there
-        return the_line(capfd.readouterr().err)
+        return the_line(program, capfd.readouterr().err)
     return run
 
 
-def the_line(stderr):
+@pytest.fixture
+def good(program, folder):
+    """Run a program with options that are right."""
+    return lambda *options: run_program(*BARE[program], *options, program=program)
+
+
+def the_line(program, stderr):
     lines = stderr.splitlines()
     assert len(lines) == 1, stderr
-    assert lines[0].startswith("ml_align2d: error: ")
+    assert lines[0].startswith(f"{program}: error: ")
     return lines[0]
 
 
@@ -112,7 +119,7 @@ def test_images_that_are_not_square_or_of_mixed_sizes(error):
 
 
 @pytest.mark.parametrize("value, words", [(np.nan, "NaN"), (np.inf, "Inf"), (None, "constant")])
-def test_images_with_nan_or_without_contrast(value, words, error):
+def test_images_with_nan_or_without_contrast(value, words, error, good):
     images = NOISE.copy()
     images[3] = 1.0
     if value is not None:
@@ -125,7 +132,7 @@ def test_images_with_nan_or_without_contrast(value, words, error):
         line = error(*arguments)
         assert name in line and words in line
     metadata("ok.xmd", *(f"{i:06d}@in.mrcs" for i in (1, 4, 2)), enabled=[1, 0, 1])
-    assert len(run_program("-i", "ok.xmd", "--iter", 0, "--oroot", "ok_").images) == 2
+    assert len(good("-i", "ok.xmd", "--iter", 0, "--oroot", "ok_").images) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "short", "text", "mode"])
@@ -161,18 +168,18 @@ def test_references_of_another_size(error):
     ("0.5", "1 fractions, expected 2"), ("1 2 3", "3 fractions, expected 2"), ("", "0 fractions"), ("1 -1", "zero"),
     ("0 0", "zero"), ("nan 1", "numbers"), ("1 inf", "numbers"), ("half half", "half"),
     ("data_\nloop_\n_ref\n1\n2\n", "weight"), ("data_\nloop_\n_weight\n1\n2\n3\n", "3 fractions")])
-def test_fractions(text, words, error, folder):
+def test_fractions(text, words, program, error, folder):
     (folder / "fractions").write_text(text)
     line = error("-i", "good.mrcs", "--nref", 2, "--frac", "fractions")
-    assert line.startswith("ml_align2d: error: fractions") and words in line
+    assert line.startswith(f"{program}: error: fractions") and words in line
 
 
 def test_fractions_that_are_no_text(error):
     assert "good.mrcs: cannot be read" in error("-i", "good.mrcs", "--frac", "good.mrcs")
 
 
-def test_output_that_would_replace_the_input(error, folder):
-    run_program("-i", "good.mrcs", "--iter", 1, "--oroot", "x_")
+def test_output_that_would_replace_the_input(error, good, folder):
+    good("-i", "good.mrcs", "--iter", 1, "--oroot", "x_")
     write_stack("y_classes.mrcs", NOISE)
     for arguments in (["-i", "x_images.xmd"], ["-i", "good.mrcs", "--ref", "x_classes.mrcs"],
                       ["-i", "good.mrcs", "--ref", "classes@x_classes.xmd"],
@@ -198,38 +205,55 @@ def test_unknown_or_incomplete_options(options, words, error):
 RANGES = [
     ("--nref", ["0", "-1", "1.5", "two"], []), ("--sampling_rate", ["0", "-2"], []), ("-C", ["0", "-1", "1.1"], []),
     ("--psi_step", ["0", "-5", "91", "0.05"], []), ("--max_shift", ["-1"], ["8.5"]),
-    ("--maxres", ["0", "-0.1", "0.51"], ["0.1"]), ("--radius", ["1", "-3"], ["8.5", "100"]),
-    ("--noise", ["0", "-1"], []), ("--offset", ["-1"], ["17", "1e9"]), ("--student", ["0", "-6"], []),
-    ("--iter", ["-1", "2.5"], []), ("--eps", ["-1"], []), ("--iem", ["0", "-1"], []), ("--restarts", ["0"], []),
+    ("--radius", ["1", "-3"], ["8.5", "100"]), ("--noise", ["0", "-1"], []), ("--offset", ["-1"], ["17", "1e9"]),
+    ("--student", ["0", "-6"], []), ("--iter", ["-1", "2.5"], []), ("--eps", ["-1"], []), ("--restarts", ["0"], []),
     ("--min_class", ["-1"], []), ("--restart", ["-1"], []), ("--thr", ["0", "-2", "2.5"], []),
     ("--memory", ["0", "-1"], []), ("--random_seed", ["-2", "2147483648", "1.5"], []),
 ]
+OF_ONE = {
+    "ml_align2d": [("--maxres", ["0", "-0.1", "0.51"], ["0.1"]), ("--iem", ["0", "-1"], [])],
+    "mlf_align2d": [
+        ("--reduce_snr", ["0", "-1"], []), ("--fix_high", ["0", "-5"], []), ("--group_size", ["0", "2.5"], []),
+        ("--limit_resolution", ["-1"], []), ("--search_shift", ["0.5", "-3"], []), ("--iter_histogram", ["-2"], [])],
+}
+EVERY_RANGE = [(program, *one) for program in PROGRAMS for one in (*RANGES, *OF_ONE[program])]
 
 
-@pytest.mark.parametrize("option, value", [
-    (option, value) for option, values, _ in RANGES for value in (*values, "nan", "inf", "abc")])
+@pytest.mark.parametrize("program, option, value", [
+    (program, option, value) for program, option, values, _ in EVERY_RANGE for value in (*values, "nan", "inf", "abc")])
 def test_values_out_of_range(option, value, error):
-    line = error("-i", "good.mrcs", option, value)
+    line = error("-i", "good.mrcs", option, value, *(["9", "99"] if option == "--limit_resolution" else []))
     assert option in line and value in line
 
 
-@pytest.mark.parametrize("option, value", [(option, value) for option, _, values in RANGES for value in values])
+@pytest.mark.parametrize("program, option, value", [
+    (program, option, value) for program, option, _, values in EVERY_RANGE for value in values])
 def test_values_that_do_not_fit_the_images(option, value, error):
     line = error("-i", "good.mrcs", option, value)
     assert option in line and "16 px" in line and "expected at" in line
 
 
-def test_every_numeric_option_has_its_range_tested():
-    numeric = {action.option_strings[-1] for action in ml_align2d.parser()._actions if action.type is not None}
-    assert numeric == {option for option, _, _ in RANGES}
+def test_every_numeric_option_has_its_range_tested(program):
+    actions = PROGRAMS[program][0].parser()._actions
+    numeric = {action.option_strings[-1] for action in actions if action.type is not None}
+    assert numeric == {option for name, option, *_ in EVERY_RANGE if name == program}
 
 
-@pytest.mark.parametrize("options", [
+# with their values, which are at the edge of the range
+EDGES = [
     "--maxres 0.125", "--maxres 0.5", "--radius 8", "--radius 2", "--max_shift 8", "--max_shift 0", "--offset 16",
     "--offset 0", "--psi_step 90", "--psi_step 0.5", "--noise 1e-3", "--noise 1e3", "-C 1 --fast", "--eps 0", "--thr 9",
-    "--student 0.01", "--iem 100", "--random_seed 2147483647", "--restarts 2", "--min_class 1000"])
-def test_values_at_the_edge_of_their_range(options, folder):
-    outcome = run_program("-i", "good.mrcs", "--nref", 2, "--iter", 2, *options.split(), "--oroot", "edge_")
+    "--student 0.01", "--random_seed 2147483647", "--restarts 2", "--min_class 1000"]
+EDGES_OF_ONE = {
+    "ml_align2d": ["--iem 100"],
+    "mlf_align2d": ["--reduce_snr 1e-9", "--reduce_snr 1e9", "--include_allfreqs", "--group_size 1000",
+                    "--search_shift 1 --fast", "--limit_resolution 24 0 49", "--limit_resolution 0 0 0"]}
+
+
+@pytest.mark.parametrize("program, options", [
+    (program, options) for program in PROGRAMS for options in (*EDGES, *EDGES_OF_ONE[program])])
+def test_values_at_the_edge_of_their_range(options, program, good):
+    outcome = good("-i", "good.mrcs", "--nref", 2, "--iter", 2, *spoken(program, options), "--oroot", "edge_")
     assert np.isfinite(outcome.averages).all() and np.isfinite(outcome.column("logLikelihood")).all()
 
 
@@ -249,7 +273,7 @@ def test_disk_full_from_the_start(error, monkeypatch):
     assert left_behind("out") == {"x_run.log"}
 
 
-def test_disk_full_later(error, monkeypatch):
+def test_disk_full_later(error, good, monkeypatch):
     """The iterations finished before are still there to continue from."""
     real, budget = whole._sync, iter(range(30))
 
@@ -262,7 +286,7 @@ def test_disk_full_later(error, monkeypatch):
     assert FULL in line and broken >= 2
     assert not list(Path("out").rglob("*.tmp")) and not list(Path("out").rglob(".*"))
     monkeypatch.setattr(whole, "_sync", real)
-    outcome = run_program("-i", "good.mrcs", "--oroot", "out/x_", "--eps", 0, "--iter", broken + 1, "--continue")
+    outcome = good("-i", "good.mrcs", "--oroot", "out/x_", "--eps", 0, "--iter", broken + 1, "--continue")
     assert f"continuing after iteration {broken - 1}" in outcome.log
     assert outcome.iterations() == list(range(broken + 2))
 
@@ -275,6 +299,7 @@ def left_behind(folder):
     return {str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file()}
 
 
+@pytest.mark.programs("ml_align2d")
 def test_a_disk_that_is_full(folder, planted):
     """The real thing, where one may mount."""
     small = folder / "small"
@@ -286,7 +311,7 @@ def test_a_disk_that_is_full(folder, planted):
         command = [sys.executable, "-m", "mlalign.programs.ml_align2d", "-i", planted.star, "--oroot", f"{small}/x_",
                    "--ref", planted.references, "--maxres", "0.2", "--eps", "0"]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=100)
-        assert done.returncode == 2 and FULL in the_line(done.stderr)
+        assert done.returncode == 2 and FULL in the_line("ml_align2d", done.stderr)
         assert not [name for name in left_behind(small) if name.endswith(".tmp")]
         assert "x_extra/iter000/iter_checkpoint.npz" in left_behind(small)
     finally:
@@ -298,7 +323,7 @@ def test_standard_output_that_is_full(folder):
     command = [sys.executable, "-m", "mlalign.programs.ml_align2d", "-i", "good.mrcs"]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=folder, timeout=100)
-    assert done.returncode == 2 and FULL in the_line(done.stderr)
+    assert done.returncode == 2 and FULL in the_line("ml_align2d", done.stderr)
 
 
 def test_a_reader_that_goes_away_is_no_traceback(folder):
@@ -308,8 +333,9 @@ def test_a_reader_that_goes_away_is_no_traceback(folder):
     assert done.returncode in (0, 141) and done.stderr == ""
 
 
-def test_too_little_memory(error, monkeypatch):
+def test_too_little_memory(program, error, monkeypatch):
     def refuse(*arguments):
         raise MemoryError("Unable to allocate 7 TiB")
-    monkeypatch.setattr("mlalign.programs.ml2d.Estimator", refuse)
+    estimator = {"ml_align2d": "ml2d.Estimator", "mlf_align2d": "mlf2d.SpectralEstimator"}[program]
+    monkeypatch.setattr(f"mlalign.programs.{estimator}", refuse)
     assert "memory (Unable to allocate 7 TiB)" in error("-i", "good.mrcs")
