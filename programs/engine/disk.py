@@ -133,8 +133,8 @@ class Disk:
                                   eps=NUFFT_EPS, isign=1, nthreads=1)
         return np.where(self.circle, images.reshape(len(polar), self.n, self.n).real, 0).astype(np.float32)
 
-    def resampled(self, polar, other):
-        """Polar samples (B, rings, n_phi / 2) of references at the rings and angles of another disk.
+    def wide_images(self, polar):
+        """References as images (B, n + 2 BEYOND, n + 2 BEYOND), complex64.
 
         References reach beyond the circle of the images, by the shifts at which they were seen.
         """
@@ -144,9 +144,13 @@ class Disk:
                                   weighted.reshape(len(polar), -1).astype(np.complex64), (wide, wide),
                                   eps=NUFFT_EPS, isign=1, nthreads=1)
         y, x = np.mgrid[:wide, :wide] - wide // 2
-        images = np.where(x**2 + y**2 < (self.radius + BEYOND) ** 2, images.real, 0).astype(np.complex64)
-        samples = finufft.nufft2d2(other.ky.ravel().astype(np.float32), other.kx.ravel().astype(np.float32), images,
-                                   eps=NUFFT_EPS, isign=-1, nthreads=1)
+        inside = x**2 + y**2 < (self.radius + BEYOND) ** 2
+        return np.where(inside, images.reshape(-1, wide, wide).real, 0).astype(np.complex64)
+
+    def resampled(self, polar, other):
+        """Polar samples (B, rings, n_phi / 2) of references at the rings and angles of another disk."""
+        samples = finufft.nufft2d2(other.ky.ravel().astype(np.float32), other.kx.ravel().astype(np.float32),
+                                   self.wide_images(polar), eps=NUFFT_EPS, isign=-1, nthreads=1)
         return samples.reshape(len(polar), *other.kx.shape)
 
     # ---- polar samples <-> harmonics -------------------------------------------------------------------------

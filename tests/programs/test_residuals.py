@@ -55,7 +55,9 @@ def test_residuals_are_those_of_sums_over_pixels(truth, flipped):
     values = found(np.arange(count))
     y, x = np.mgrid[:n, :n] - n // 2
     circle = x**2 + y**2 < (n / 2) ** 2
-    averages = found.model.images()
+    averages = found.model.disk.wide_images(found.model.polar).real
+    m = averages.shape[-1]
+    wide_y, wide_x = np.mgrid[:m, :m] - m // 2
     rng = np.random.default_rng(2)
     for i in range(count):
         pose = pose_matrix(truth.psi[i], truth.shift_x[i], truth.shift_y[i], truth.flip[i])
@@ -64,7 +66,7 @@ def test_residuals_are_those_of_sums_over_pixels(truth, flipped):
             wave = found.wave[:, j]
             seen = (images[i] * circle * np.exp(-1j * (wave[0] * x + wave[1] * y))).sum()
             # every pixel of the average, put where it came from in the particle
-            to = np.linalg.inv(pose) @ np.stack([x.ravel(), y.ravel(), np.ones(n * n)])
+            to = np.linalg.inv(pose) @ np.stack([wide_x.ravel(), wide_y.ravel(), np.ones(m * m)])
             expected = (averages[k].ravel() * np.exp(-1j * (wave @ to[:2]))).sum()
             transfer = ctf[[i]](np.hypot(*wave) / (2 * np.pi * PIXEL), np.arctan2(wave[1], wave[0]))[0]
             expected *= (np.abs(transfer) if flipped else transfer) * truth.scale[i] / (0.8, 1.1)[k]
