@@ -156,6 +156,7 @@ def update(model, statistics, even, mirror, regularisation, fixed, df=None, sigm
     else:
         power = (regularisation.snr * signal_power(s, disk, even))[:, :, None]
         polar = s.half_sums.sum(0) * power / (np.maximum(seen, 0) * power + 1)
+        polar = disk.polar(disk.images(polar))                  # particles lie inside the circle
     polar = np.where(alive[:, None, None], polar, model.polar)
     changes = estimated_priors(model, s, mirror, fixed, alive, step)
     if not fixed.noise:
