@@ -278,7 +278,6 @@ def test_corrected_starts_grow_as_they_sharpen(stages, maxres, expected):
     assert not stages(maxres, split=False).improved
 
 
-@pytest.mark.xfail(strict=True, reason="moves are tried again at the same resolution")
 def test_corrected_starts_improve_once_at_a_resolution(stages):
     assert stages(0.25).improved == [0.25]
 
