@@ -363,7 +363,8 @@ class Expectation:
             if start < stop:
                 shifts = weights.shape[-1] // (scored.stop - scored.start)
                 part = weights[..., (start - scored.start) * shifts : (stop - scored.start) * shifts]
-                some = sums[start:stop, block.shifts]            # a copy, unless these are all shifts
+                # a copy, unless these are all shifts; contiguous, so that what its rows gain is not lost
+                some = np.ascontiguousarray(sums[start:stop, block.shifts])
                 self.grid.spread(part, x, some.reshape(-1, *self.grid.disk.shape))
                 if not np.may_share_memory(some, sums):
                     sums[start:stop, block.shifts] = some
