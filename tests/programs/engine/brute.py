@@ -30,8 +30,11 @@ def posterior(scene, log_class, sigma, df=None, scale=None):
     return SimpleNamespace(power=power, gamma=gamma, evidence=evidence, robust=robust, r=r, score=score, norm=norm)
 
 
-def softmax(grid, squared, d, log_class, df=None):
-    """Weights and evidence (B,) of whitened squared distances (B, K, S, 2, n_psi) of d dimensions; robust weights."""
+def softmax(grid, squared, d, log_class, df=None, allowed=True):
+    """Weights and evidence (B,) of whitened squared distances (B, K, S, 2, n_psi) of d dimensions; robust weights.
+
+    allowed: the cells (B, 1, S, 2, n_psi) that count.
+    """
     if df is None:
         likelihood = -squared / 2 - d / 2 * np.log(2 * np.pi)
         robust = np.ones_like(squared)
@@ -40,7 +43,7 @@ def softmax(grid, squared, d, log_class, df=None):
                       - (df + d) / 2 * np.log(1 + squared / df))
         robust = (df + d) / (df + squared)
     prior = log_class.T[:, None, :, None] + shift_prior(grid, OFFSET)[:, None, None] - np.log(grid.disk.n_psi)
-    logp = likelihood + prior
+    logp = np.where(allowed, likelihood + prior, -np.inf)
     evidence = logsumexp(logp, axis=(1, 2, 3, 4))
     return np.exp(logp - evidence[:, None, None, None, None]), evidence, robust
 

@@ -112,13 +112,14 @@ class SpectralPosterior:
     """A spectral scene's E-step: residuals X - r C T A of all cells on polar samples, and sums over them.
 
     scene: a :class:`SpectralScene`; model: its model.  scale: grey scales (B, K).  affected: a scene of phase-flipped
-    images that the references are compared with as if there were no CTF.
+    images that the references are compared with as if there were no CTF.  allowed: see brute.softmax.
 
     gamma, robust: (B, K, S, 2, n_psi); distance, cross, shown: |X - r C T A|^2, <X, C T A> and |C T A|^2, all
     (B, K, S, 2, n_psi, rings); ring_power (B, rings), evidence (B,); r (B, K, 1, 1, 1).
     """
 
-    def __init__(self, scene, model, log_class=WITH_MIRROR, df=None, scale=None, affected=None):
+    def __init__(self, scene, model, log_class=WITH_MIRROR, df=None, scale=None, affected=None,
+                 allowed=True):
         self.scene, self.model, self.disk = scene, model, scene.grid.disk
         disk, count = self.disk, len(scene.images)
         self.r = (np.ones((count, 2)) if scale is None else scale)[:, :, None, None, None]
@@ -136,7 +137,8 @@ class SpectralPosterior:
         looked_at = disk.k / (2 * np.pi) >= model.lowest
         degrees = disk.circle.sum() * disk.weight
         squared = (self.distance / self.variance[:, None, None, None, None])[..., looked_at].sum(-1)
-        self.gamma, self.evidence, self.robust = softmax(scene.grid, squared, degrees[looked_at].sum(), log_class, df)
+        self.gamma, self.evidence, self.robust = softmax(scene.grid, squared, degrees[looked_at].sum(), log_class, df,
+                                                         allowed)
         self.evidence -= (np.log(self.variance) * degrees)[:, looked_at].sum(1) / 2
         self.evidence += self.density_elsewhere(looked_at, degrees)
         self.power = (power / self.variance)[:, looked_at].sum(1)

@@ -9,6 +9,7 @@ from mlalign.programs.engine import expectation as expectation_module
 from mlalign.programs.engine.backend import Workers
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.em import ImageBank, Particles, Pass, WhiteEStep
+from mlalign.programs.engine.local import Near, last_places
 from mlalign.programs.engine.model import Model
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.engine.spectral import SpectralStatistics
@@ -145,6 +146,24 @@ def test_fast_search(workers, settings, monkeypatch):
     truth = SpectralPosterior(scene, model, WITH_MIRROR, settings.df, SCALE[:, None] if settings.norm else None)
     check(found, particles, truth, 1e-3, 1e-2)
     check_noise(found, truth, 1e-3)
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "cells"])
+@pytest.mark.parametrize("df", [None, 6.0], ids=["gauss", "student"])
+def test_search_near_where_particles_were(workers, df, dense, monkeypatch):
+    """One image has not been searched before."""
+    monkeypatch.setattr(expectation_module, "DENSE_SHARE", 0 if dense else 2)
+    scene, model = scene_of(16), scene_of(16).model(BROAD)
+    particles, rng = Particles.unknown(6), np.random.default_rng(1)
+    particles.ref[:5], particles.psi[:], particles.flip[:] = 0, rng.uniform(0, 360, 6), rng.integers(0, 2, 6)
+    particles.shift_x[:], particles.shift_y[:] = rng.normal(0, 1.5, (2, 6))
+    near = Near.of(scene.grid, *last_places(particles, ROWS, 0.8)).allowed
+    assert near[5].all() and 0.1 < near[:5].mean() < 0.8
+    found = SpectralEStep(model, bank_of(scene, workers), particles, Pass(True, df, search_shift=0.8), workers,
+                          scene.grid).run(ROWS)
+    truth = SpectralPosterior(scene, model, df=df, allowed=near.transpose(0, 3, 1, 2)[:, None])
+    check(found, particles, truth)
+    check_noise(found, truth)
 
 
 @pytest.mark.parametrize("lowest", [0.0, LOWEST])
