@@ -2,6 +2,7 @@
 
 Tests try ml_align2d, unless they or their module are marked ``programs`` with others.
 """
+import shutil
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 
 from mlalign.programs import ml2d, ml_align2d, mlf2d, mlf_align2d, simulate, simulation
 from mlalign.programs.formats.images import open_stack
+from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.formats.star import read_star
 from mlalign.programs.results import Run
 
 PROGRAMS = {"ml_align2d": (ml_align2d, ml2d), "mlf_align2d": (mlf_align2d, mlf2d)}      # command line, run
+BARE = {"ml_align2d": [], "mlf_align2d": ["--no_ctf", "--sampling_rate", "3"]}          # for images without metadata
 PIXEL = 3           # Å
 PARTICLES = "--views 3 -n 120 --box 32 --mirror --offset 1.5"
 BEHIND_CTF = "--snr 0.3 --defocus 9000 20000 --astigmatism 900 --noise_fall 8"
@@ -39,6 +42,11 @@ class Planted:
         self.star, self.stack = str(folder / "particles.star"), str(folder / "particles.mrcs")
         self.references = str(folder / "references.mrcs")
         self.truth = read_star(folder / "truth.xmd")["particles"].columns
+
+    def altered(self, folder, images):
+        """File of the same particles with other pixels, written to a folder."""
+        write_stack(folder / "particles.mrcs", images, PIXEL)
+        return shutil.copy(self.star, folder)
 
 
 class Outcome(Run):
@@ -70,9 +78,9 @@ def pixels(path):
     return open_stack(path).read(slice(None))
 
 
-def spoken(program, options):
-    """The words of options (str); what ml_align2d says as --maxres is --fix_high for mlf_align2d."""
-    words = options.split()
+def spoken(program, words):
+    """Words of a command line; what ml_align2d calls --maxres is --fix_high for mlf_align2d."""
+    words = [str(word) for word in words]
     if program == "mlf_align2d":
         for i in (i for i, word in enumerate(words) if word == "--maxres"):
             words[i : i + 2] = "--fix_high", f"{PIXEL / float(words[i + 1]):.17g}"
@@ -82,7 +90,7 @@ def spoken(program, options):
 def run_program(*options, program="ml_align2d"):
     """Run a program in this process; UserErrors come through."""
     command, work = PROGRAMS[program]
-    arguments = command.parser().parse_args([str(option) for option in options])
+    arguments = command.parser().parse_args(spoken(program, options))
     work.run(arguments)
     return Outcome(arguments.oroot)
 
@@ -104,7 +112,7 @@ class Scene:
             given = self.planted.references if references is None else references
             self.runs[key] = run_program("-i", images or self.planted.star, *(("--ref", given) if given else ()),
                                          "--oroot", self.new_folder("run") / "ml2d_", "--random_seed", 1,
-                                         *spoken(self.program, options), program=self.program)
+                                         *options.split(), program=self.program)
         return self.runs[key]
 
 

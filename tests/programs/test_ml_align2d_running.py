@@ -1,4 +1,4 @@
-"""How ml_align2d runs: iterations, restarts, revival, threads, seeds, questions."""
+"""How both programs run: iterations, restarts, revival, threads, seeds, questions."""
 import re
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from mlalign import __version__
-from mlalign.programs import ml_align2d
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.scoring import score
-from mlalign.tests.programs.conftest import Planted, pixels, run_program
+from mlalign.tests.programs.conftest import PROGRAMS, Planted, pixels, run_program
 from mlalign.tests.programs.measures import agreement, checkpoint, correlation, shift_lengths
 
+pytestmark = pytest.mark.programs(*PROGRAMS)
 SHORT = "--mirror --maxres 0.3 --iter 2"        # enough to see what most options do
 
 
@@ -40,6 +40,7 @@ def test_eps(classified):
     assert len(hasty.iterations()) < len(patient.iterations())
 
 
+@pytest.mark.programs("ml_align2d")
 def test_iem_needs_no_more_passes(planted, classified):
     options = "--mirror --maxres 0.3 --eps 1e-4"
     whole, blocks = classified(options), classified(f"{options} --iem 3")
@@ -49,6 +50,7 @@ def test_iem_needs_no_more_passes(planted, classified):
     np.testing.assert_allclose(blocks.classes()["weight"].sum(), 120, rtol=1e-5)
 
 
+@pytest.mark.programs("ml_align2d")
 def test_restarts_keep_the_most_likely(classified):
     found = classified("--nref 3 --mirror --fast --restarts 4 --min_class 0 --maxres 0.25 --iter 0", references="")
     starts = [float(value) for value in re.findall(r"start \d of 4: log-likelihood (\S+),", found.log)]
@@ -73,6 +75,7 @@ def test_min_class_revives_a_dead_class(planted, classified, one_far):
     assert score(planted.truth, found.images.columns)["ari"] > 0.9
 
 
+@pytest.mark.programs("ml_align2d")
 def test_min_class_revives_one_of_two(tmp_path, classified):
     planted = Planted(tmp_path, "--views 2 -n 100 --box 32 --mirror --snr 0.2")
     both = pixels(planted.references).mean(0)
@@ -110,6 +113,7 @@ def test_memory_for_nothing_reads_again(options, classified):
     np.testing.assert_allclose(tight.averages, roomy.averages, atol=1e-4)
 
 
+@pytest.mark.programs("ml_align2d")
 def test_random_seed_repeats_a_run(planted, tmp_path):
     def files(seed):
         found = run_program("-i", planted.star, "--nref", 3, "--mirror", "--fast", "--maxres", 0.25, "--iter", 2,
@@ -122,6 +126,7 @@ def test_random_seed_repeats_a_run(planted, tmp_path):
     assert files(8)["classes.mrcs"] != first["classes.mrcs"]
 
 
+@pytest.mark.programs("ml_align2d")
 def test_random_seed_is_the_time_by_default(planted, tmp_path):
     seeds = [run_program("-i", planted.star, "--iter", 0, "--oroot", tmp_path / name).info()["randomSeed"]
              for name in "ab"]
@@ -141,14 +146,14 @@ def test_save_memA_says_that_it_does_nothing(classified):
 
 
 @pytest.mark.parametrize("option, expected", [
-    ("--version", f"mlalign {__version__}"), ("--help", "usage: ml_align2d"), ("-h", "examples:")])
-def test_questions(option, expected, capsys):
+    ("--version", f"mlalign {__version__}"), ("--help", "usage: {}"), ("-h", "examples:")])
+def test_questions(option, expected, program, capsys):
     with pytest.raises(SystemExit) as stop:
-        ml_align2d.main([option])
+        PROGRAMS[program][0].main([option])
     assert stop.value.code == 0
-    assert expected in capsys.readouterr().out
+    assert expected.format(program) in capsys.readouterr().out
 
 
-def test_help_explains_every_option():
-    for action in ml_align2d.parser()._actions:
+def test_help_explains_every_option(program):
+    for action in PROGRAMS[program][0].parser()._actions:
         assert action.help and len(action.help) > 5, action.option_strings
