@@ -47,7 +47,7 @@ class Residuals:
 
     @cached_property
     def _averages(self):
-        return self.model.disk.wide_images(self.model.polar)
+        return self.model.images().astype(np.complex64)
 
     def __len__(self):
         return self.source.count

@@ -17,7 +17,6 @@ out; bins are padded to equal width with entries of weight zero.
 import finufft
 import numpy as np
 
-BEYOND = 12               # pixels by which references may be shifted, and reach beyond the circle
 NUFFT_EPS = 1e-5          # relative error of the non-uniform FFT (single precision reaches about 1e-6)
 
 
@@ -46,8 +45,8 @@ class Disk:
         self.k = (z + 1) / 2 * kmax
         self.weight = w / 2 * kmax * self.k / (2 * np.pi)
         self.q_max = int(np.ceil(kmax * self.radius + 2 * (kmax * self.radius) ** (1 / 3) + 1))
-        # angles enough for shifted references; half the circle, the rest follows by symmetry
-        self.n_phi = 2 * (int(np.ceil(kmax * (self.radius + BEYOND) + self.q_max)) // 2 + 1)
+        # angles enough for a reference shifted by a dozen pixels; half the circle, the rest follows by symmetry
+        self.n_phi = 2 * (int(np.ceil(kmax * (self.radius + 12) + self.q_max)) // 2 + 1)
         self.phi = np.arange(self.n_phi // 2) * 2 * np.pi / self.n_phi
         self.kx = self.k[:, None] * np.cos(self.phi)
         self.ky = self.k[:, None] * np.sin(self.phi)
@@ -132,26 +131,6 @@ class Disk:
                                   weighted.reshape(len(polar), -1).astype(np.complex64), (self.n, self.n),
                                   eps=NUFFT_EPS, isign=1, nthreads=1)
         return np.where(self.circle, images.reshape(len(polar), self.n, self.n).real, 0).astype(np.float32)
-
-    def wide_images(self, polar):
-        """References as images (B, n + 2 BEYOND, n + 2 BEYOND), complex64.
-
-        References reach beyond the circle of the images, by the shifts at which they were seen.
-        """
-        wide = self.n + 2 * BEYOND
-        weighted = polar * (2 * self.weight / self.n_phi)[:, None]
-        images = finufft.nufft2d1(self.ky.ravel().astype(np.float32), self.kx.ravel().astype(np.float32),
-                                  weighted.reshape(len(polar), -1).astype(np.complex64), (wide, wide),
-                                  eps=NUFFT_EPS, isign=1, nthreads=1)
-        y, x = np.mgrid[:wide, :wide] - wide // 2
-        inside = x**2 + y**2 < (self.radius + BEYOND) ** 2
-        return np.where(inside, images.reshape(-1, wide, wide).real, 0).astype(np.complex64)
-
-    def resampled(self, polar, other):
-        """Polar samples (B, rings, n_phi / 2) of references at the rings and angles of another disk."""
-        samples = finufft.nufft2d2(other.ky.ravel().astype(np.float32), other.kx.ravel().astype(np.float32),
-                                   self.wide_images(polar), eps=NUFFT_EPS, isign=-1, nthreads=1)
-        return samples.reshape(len(polar), *other.kx.shape)
 
     # ---- polar samples <-> harmonics -------------------------------------------------------------------------
 

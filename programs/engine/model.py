@@ -52,7 +52,7 @@ class Model:
 
     def on(self, disk):
         """The same model sampled on another disk."""
-        return self if disk is self.disk else replace(self, disk=disk, polar=self.disk.resampled(self.polar, disk))
+        return self if disk is self.disk else replace(self, disk=disk, polar=disk.polar(self.images()))
 
 
 @dataclass

@@ -46,8 +46,8 @@ class SpectralEstimator(Estimator):
         affected: the references have not been corrected for the CTF.
         """
         model = super().initial_model(polar, 1.0, sigma_offset, fractions)
-        visible = 1.0 if affected else self._mean_visibility()
-        signal = _mean_power(model) * visible / self.disk.circle.sum()              # (rings,)
+        visible = 1.0 if affected else self._visibilities()
+        signal = _mean_power(model) * visible / self.disk.circle.sum()              # (G, rings)
         power = power_at(self.power, self.disk.k, self.disk.n)
         spectra = np.maximum(power - signal, SMALLEST_SHARE * power)
         return SpectralModel(**{**vars(model), "sigma": band_sigma(spectra, self.disk)}, spectra=spectra,
@@ -65,11 +65,9 @@ class SpectralEstimator(Estimator):
         step = SpectralEStep(model, self.bank, particles, self._pass(None), self.workers, self.grid(model), None, seen)
         return self.maximise(model, step.run(rows), fixed=replace(self.settings.fixed, noise=True))
 
-    def _mean_visibility(self):
-        """Mean CTF^2 (rings,) of the images."""
-        optics = self.optics
-        each = [optics.mean_square(self.disk, g) for g in range(optics.groups)]
-        return np.average(each, axis=0, weights=np.bincount(optics.group, minlength=optics.groups))
+    def _visibilities(self):
+        """Mean CTF^2 (G, rings) of each noise group's images."""
+        return np.stack([self.optics.mean_square(self.disk, g) for g in range(self.optics.groups)])
 
     # ---- what starts need ----------------------------------------------------------------------------------------
 
@@ -97,7 +95,8 @@ class SpectralEstimator(Estimator):
 
     def importance(self, model):
         """Factors (rings,): the amplitude of what images show of references, in units of the noise."""
-        return np.sqrt(self._mean_visibility() * model.inverse(self.disk).mean(0))
+        seen = self._visibilities() * model.inverse(self.disk)
+        return np.sqrt(np.average(seen, axis=0, weights=np.bincount(self.optics.group, minlength=len(seen))))
 
 
 def _mean_power(model):

@@ -60,7 +60,6 @@ def test_harmonics_are_the_angular_fourier_series(small):
     np.testing.assert_allclose(found[0] + 1j * found[1], expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.xfail(strict=True, reason="the rings' quadrature has ghosts outside the circle")
 @pytest.mark.parametrize("shift", [(0, 0), (2, -3)])
 def test_references_in_the_circle_are_resampled_as_they_are(shift):
     """By models that go to another disk; to 0.2 %."""
