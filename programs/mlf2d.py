@@ -59,7 +59,7 @@ class SpectralClassification(Classification):
 
     def _first_model(self, estimator, rng):
         options = self.options
-        first = self.limits.fixed or self.limits.first or start_maxres(self.source.size)
+        first = self.limits.fixed or self.limits.first or min(start_maxres(self.source.size), self._finest)
         if self.inputs.given is None:
             return self._from_nothing(estimator, rng).on(estimator.disk)
         estimator.enter(first)
