@@ -227,11 +227,11 @@ class Classification(Resumable):
             return False
         self.log(f"class {', '.join(str(k + 1) for k in victims)} with fewer than {smallest:.3g} particles: "
                  "looking for a class to split instead")
+        self.unrevived += victims        # once at each resolution is enough: a class that dies again is not wanted
         rng = np.random.default_rng([self.seed, self.iteration])
         improvement = Improvement(estimator, self.rows, rng, self.log)
         state = improvement.run((self.model, statistics.log_likelihood, self.particles), len(victims))
         if not improvement.kept:
-            self.unrevived += victims
             return False
         self.model, self.block_statistics = state[0], []
         self.particles = replace(state[2], scale=self.particles.scale, background=self.particles.background)
