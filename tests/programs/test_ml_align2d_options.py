@@ -1,18 +1,18 @@
-"""Every option of ml_align2d does what its help says."""
+"""Every option does what its help says: those that both programs have, and those of ml_align2d."""
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlalign.programs import ml_align2d
 from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.formats.star import write_star
 from mlalign.programs.scoring import score
-from mlalign.tests.programs.conftest import Planted, pixels
+from mlalign.tests.programs.conftest import PROGRAMS, SIMULATED, Planted, pixels
 from mlalign.tests.programs.measures import agreement, checkpoint, correlation, shift_lengths
 
+pytestmark = pytest.mark.programs(*PROGRAMS)
 SHORT = "--mirror --maxres 0.3 --iter 2"        # enough to see what most options do
 
 
@@ -23,14 +23,15 @@ def radius_of(images):
     return np.hypot(x, y)
 
 
-def test_every_option_is_tried_in_these_tests():
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_ml_align2d*.py"))
-    for action in ml_align2d.parser()._actions:
+def test_every_option_is_tried_in_these_tests(program):
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_ml*_align2d*.py"))
+    for action in PROGRAMS[program][0].parser()._actions:
         assert re.search(rf"{action.option_strings[-1]}\b", tests), action.option_strings
 
 
 # ---- input and output
 
+@pytest.mark.programs("ml_align2d")
 def test_i_takes_stack_star_and_xmd(planted, classified):
     star = classified(SHORT)
     truth = classified(SHORT, images=str(planted.folder / "truth.xmd"))
@@ -78,6 +79,7 @@ def test_ref_with_nref_splits_every_reference(planted, classified):
     assert np.mean((found.images["ref"] + 1) // 2 == planted.truth["ref"]) > 0.9
 
 
+@pytest.mark.programs("ml_align2d")
 def test_oroot_is_a_plain_prefix(classified):
     found = classified(SHORT)
     written = sorted(path.name for path in Path(found.oroot).parent.iterdir())
@@ -85,6 +87,7 @@ def test_oroot_is_a_plain_prefix(classified):
                                                    "run.log")]
 
 
+@pytest.mark.programs("ml_align2d")
 def test_sampling_rate_replaces_the_metadata_s(classified):
     own, doubled = classified(SHORT), classified(f"{SHORT} --sampling_rate 6")
     assert own.pixel_size() == 3 and doubled.pixel_size() == 6
@@ -129,9 +132,9 @@ def test_fast_finds_the_averages_of_the_exact_search(classified):
     assert np.linalg.norm(fast.averages - exact.averages) < 0.01 * np.linalg.norm(exact.averages)
 
 
-def test_significance_of_the_fast_search(tmp_path, classified):
+def test_significance_of_the_fast_search(program, tmp_path, classified):
     """A coarse search that keeps only its best poses loses likelihood; one that keeps everything loses none."""
-    noisy = Planted(tmp_path, "--views 3 -n 60 --box 32 --mirror --snr 0.05")
+    noisy = Planted(tmp_path, f"{SIMULATED[program]} -n 60 --snr 0.05 --offset 2")
 
     def likelihood(options):
         found = classified(f"--mirror --maxres 0.5 --iter 0 {options}", noisy.star, noisy.references)
@@ -175,6 +178,7 @@ def test_max_shift(fast, classified):
     assert shift_lengths(found, 3).max() > 1
 
 
+@pytest.mark.programs("ml_align2d")
 def test_maxres_is_the_highest_frequency_throughout(classified):
     found = classified("--mirror --maxres 0.2")
     assert set(found.column("maxres")) == {0.2}
@@ -198,6 +202,7 @@ def test_radius(classified):
 
 # ---- model
 
+@pytest.mark.programs("ml_align2d")
 def test_noise_and_offset_are_first_values(classified):
     found = classified(f"{SHORT} --noise 1.4 --offset 1.1")
     noise, offset = found.column("sigmaNoise"), found.column("sigmaOffset")
@@ -223,12 +228,14 @@ def test_frac(kind, fractions, classified):
     assert checkpoint(found, 2)[0]["model.fractions"][0] != pytest.approx(0.7, abs=1e-3)
 
 
+@pytest.mark.programs("ml_align2d")
 def test_frac_of_generated_references(fractions, classified):
     found = classified(f"{SHORT} --nref 3 --min_class 0 --fix_fractions --frac {fractions / 'text'}", references="")
     for iteration in found.iterations():
         np.testing.assert_allclose(checkpoint(found, iteration)[0]["model.fractions"], [0.7, 0.3, 0])
 
 
+@pytest.mark.programs("ml_align2d")
 @pytest.mark.parametrize("references", [None, ""])
 def test_fixed_parameters_stay(references, classified):
     found = classified("--mirror --maxres 0.25 --nref 3 --fix_sigma_noise --noise 1.3 --fix_sigma_offset --offset 2.5 "
@@ -241,6 +248,7 @@ def test_fixed_parameters_stay(references, classified):
         np.testing.assert_array_equal(arrays["model.mirror"], 0.5)
 
 
+@pytest.mark.programs("ml_align2d")
 def test_each_parameter_is_fixed_alone(classified):
     values = {option: classified(f"{SHORT} {option} --noise 1.3 --offset 2.5") for option in (
         "--fix_sigma_noise", "--fix_sigma_offset", "--fix_fractions")}
@@ -255,9 +263,7 @@ def with_outliers(planted, tmp_path_factory):
     """The planted images, of which every tenth has three times the noise."""
     images = pixels(planted.stack)
     images[::10] += np.random.default_rng(5).normal(0, np.sqrt(8), images[::10].shape)
-    path = tmp_path_factory.mktemp("outliers") / "images.mrcs"
-    write_stack(path, images)
-    return str(path)
+    return planted.altered(tmp_path_factory.mktemp("outliers"), images)
 
 
 def test_student_weighs_outliers_down(with_outliers, classified):
@@ -267,7 +273,8 @@ def test_student_weighs_outliers_down(with_outliers, classified):
     assert weight[outlier].max() < 0.3 and weight[~outlier].min() > 0.7
     gaussian = classified(SHORT, images=with_outliers)
     assert "wRobust" not in gaussian.images
-    assert found.info()["sigmaNoise"] < 1.1 < gaussian.info()["sigmaNoise"]
+    clean = classified(SHORT).info()["sigmaNoise"]
+    assert found.info()["sigmaNoise"] < 1.1 * clean < gaussian.info()["sigmaNoise"]
     assert found.info()["logLikelihood"] > gaussian.info()["logLikelihood"] + 1000
 
 
@@ -285,9 +292,10 @@ def test_no_sigma_trick(with_outliers, classified):
                     for option in ("", "--no_sigma_trick"))
     ratio = trick.info()["sigmaNoise"] ** 2 / plain.info()["sigmaNoise"] ** 2
     assert ratio == pytest.approx(1 / plain.images.numbers("wRobust").mean(), rel=0.01)
-    assert ratio > 1.05
+    assert abs(ratio - 1) > 0.05
 
 
+@pytest.mark.programs("ml_align2d")
 def test_norm_recovers_contrast_and_background(tmp_path, classified):
     planted = Planted(tmp_path, "--views 2 -n 100 --box 32 --snr 0.5 --contrast 0.3 --offset 1 --seed 3")
     background = np.random.default_rng(1).normal(0, 0.2, 100)
