@@ -75,7 +75,7 @@ class Outcome(Run):
 
 def pixels(path):
     """All images of a stack (K, n, n)."""
-    return open_stack(path).read(slice(None))
+    return open_stack(str(path)).read(slice(None))
 
 
 def spoken(program, words):
