@@ -9,9 +9,12 @@ ANGLE = 5.0        # degrees between the rotations tried
 EDGE = 8           # px, of the soft mask that images are compared inside
 
 
-def aligned(image, target):
-    """``image`` turned, mirrored and shifted so that it resembles ``target`` most; both (n, n)."""
-    place, mask = Placer(image[None]), _mask(len(target))
+def aligned(image, target, radius=None):
+    """``image`` turned, mirrored and shifted so that it resembles ``target`` most; both (n, n).
+
+    radius: in px, of the circle that is compared, fading over the next few px (default: as large as fits).
+    """
+    place, mask = Placer(image[None]), _mask(len(target), radius)
     transform = fft.rfft2(target * mask)
     tried = []
     for flip in (0, 1):
@@ -32,13 +35,13 @@ def aligned(image, target):
     return place(0, *pose, flip)
 
 
-def frc(first, second):
+def frc(first, second, radius=None):
     """Fourier ring correlation (n // 2,) of two aligned images (n, n) at 1, 2 ... n // 2 Fourier pixels.
 
-    NaN where one of them has nothing.
+    NaN where one of them has nothing.  radius: as for :func:`aligned`.
     """
     size = len(first)
-    a, b = (fft.fft2(image * _mask(size)).ravel() for image in (first, second))
+    a, b = (fft.fft2(image * _mask(size, radius)).ravel() for image in (first, second))
     ring = np.rint(np.hypot(fft.fftfreq(size)[:, None], fft.fftfreq(size)) * size).astype(int).ravel()
     cross, one, other = (np.bincount(ring, values.real)[1:size // 2 + 1]
                          for values in (a * b.conj(), abs(a)**2, abs(b)**2))
@@ -46,8 +49,8 @@ def frc(first, second):
     return np.where((one > empty) & (other > empty), cross / np.sqrt(np.maximum(one * other, empty**2)), np.nan)
 
 
-def _mask(size):
-    return circle(size, size / 2 - EDGE, EDGE)
+def _mask(size, radius):
+    return circle(size, size / 2 - EDGE if radius is None else radius, EDGE)
 
 
 def _signed(place, size):

@@ -4,18 +4,20 @@
 
 Apoferritin, 937 images of 64 px of 3 Å (EMPIAR-10146), not phase-flipped, of which 96 show no particle:
 $MLALIGN_TEST_DATA/apoferritin/apoferritin.star and apoferritin_labels.csv.  mlf_align2d takes them as they are,
-ml_align2d as they are and phase-flipped, each with --mirror --fast and one random start.
+ml_align2d as they are and phase-flipped, each with --mirror --fast --radius 26, which is a particle without most of
+its neighbours, and one random start.
 
 First, 8 classes: how pure they are in particles and non-particles (the share of images whose class has a majority of
 their kind), where the non-particles are, and a picture of the averages.  Then the images labelled as particles in two
-random halves, each averaged in one class from its own start: Fourier ring correlation of the two averages, aligned.
+random halves, each averaged in one class from its own start: Fourier ring correlation of the two averages, aligned,
+as far as both runs went in resolution.
 """
 import csv
 import sys
 
 import matplotlib
 import numpy as np
-from averages import aligned, frc
+from averages import EDGE, aligned, frc
 from common import Table, classify, data_file, parser, print_machine, working_folder
 
 from mlalign.programs.engine.ctf import PhaseFlipped
@@ -26,6 +28,7 @@ from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.particle_ctf import read_ctf
 
 CLASSES = 8
+RADIUS = 26           # px, of the circle that both programs look at: a particle and little of its neighbours
 RUNS = {
     "mlf_align2d": ("as they are", "mlf_align2d", ("--not_phase_flipped",)),
     "ml_align2d": ("as they are", "ml_align2d", ()),
@@ -61,8 +64,8 @@ def classified(particles, name, rows, classes, seed, options):
     kind, program, words = RUNS[name]
     oroot = particles.folder / f"{name.replace(', ', '_')}_{classes}_{seed}"
     star = particles.written(oroot.name, kind, rows)
-    return classify(star, f"{oroot}/", "--nref", classes, "--mirror", "--fast", "--random_seed", seed, *words,
-                    *(["--iter", 3] if options.quick else []), program=program)
+    return classify(star, f"{oroot}/", "--nref", classes, "--mirror", "--fast", "--radius", RADIUS,
+                    "--random_seed", seed, *words, *(["--iter", 3] if options.quick else []), program=program)
 
 
 def classes(particles, options):
@@ -89,17 +92,17 @@ def halves(particles, options):
     parts = np.array_split(np.random.default_rng(1).permutation(rows), 2)
     curves = []
     for name in RUNS:
-        averages = []
-        for seed, part in enumerate(parts):
-            _, run = classified(particles, name, np.sort(part), 1, seed, options)
-            averages.append(open_images(f"{run.oroot}classes.mrcs").read(slice(None))[0])
-        curves.append(np.nan_to_num(frc(aligned(averages[0], averages[1]), averages[1])))
-    frequency = np.arange(1, len(curves[0]) + 1) / (2 * len(curves[0]) * particles.pixel_size)
+        runs = [classified(particles, name, np.sort(part), 1, seed, options)[1] for seed, part in enumerate(parts)]
+        first, second = (open_images(f"{run.oroot}classes.mrcs").read(slice(None))[0] for run in runs)
+        curve = frc(aligned(first, second, RADIUS - EDGE), second, RADIUS - EDGE)
+        frequency = np.arange(1, len(curve) + 1) / (2 * len(curve))
+        curves.append(np.where(frequency <= min(run.info()["maxres"] for run in runs) + 1e-9, curve, 0))
+    frequency /= particles.pixel_size
     print(f"\nhalves of {len(parts[0])} and {len(parts[1])} particles, Fourier ring correlation\n")
-    table = Table("Å     ", *RUNS)
-    for shell, value in enumerate(frequency):
-        table.row(f"{1 / value:.1f}", *(f"{curve[shell]:.3f}" for curve in curves))
-    table.row(f"to {FRC_THRESHOLD}", *(f"{1 / reached:.1f} Å" for reached in crossing(frequency, np.array(curves))))
+    table = Table("Å      ", *RUNS)
+    for shell in np.flatnonzero(np.any(curves, 0)):
+        table.row(f"{1 / frequency[shell]:.1f}", *(f"{curve[shell]:.3f}" for curve in curves))
+    table.row(f"{FRC_THRESHOLD} at", *(f"{1 / reached:.1f} Å" for reached in crossing(frequency, np.array(curves))))
 
 
 def draw(path, found):

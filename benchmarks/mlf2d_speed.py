@@ -76,7 +76,8 @@ def climbs(sizes, settle, repeats):
 
 def measure(sizes, options):
     """The table of seconds."""
-    table = Table("noise   ", "classes", "images", "search", "ml_align2d s", "mlf_align2d s", "times", "pMax", "MLF pMax")
+    table = Table("noise   ", "classes", "images", "search", "ML2D s", "MLF2D s", "times", "ML2D pMax",
+                  "MLF2D pMax")
     first = None
     for *case, program, climb in climbs(sizes, options.settle, options.repeats):
         if program is ml2d:
