@@ -211,6 +211,6 @@ def test_every_option_of_the_program_is_offered_or_known_to_be_left_out(protocol
     ours = {"--continue", "--restart"}              # set when a run is resumed
     left_out = {"--help", "--version", "--save_memA"}
     if label == "MLF2D":
-        left_out |= {"--var_psi", "--var_trans", "--iter_histogram"}
+        left_out |= {"--var_psi", "--var_trans", "--search_shift", "--iter_histogram"}
     options = {action.option_strings[-1] for action in PARSER[label]()._actions}
     assert options == offered | ours | left_out
