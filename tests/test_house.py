@@ -20,7 +20,7 @@ MAX_LINES = 400
 ALLOWED = {
     "mlalign.programs.formats": ["mlalign.programs.formats", "mlalign.programs.errors"],
     "mlalign.programs.engine": ["mlalign.programs.engine", "mlalign.programs.errors",
-                                "mlalign.programs.geometry"],
+                                "mlalign.programs.geometry", "mlalign.programs.geometry3d"],
     "mlalign.programs": ["mlalign.programs"],
     "mlalign.protocols": ["mlalign.protocols", "mlalign.programs", "mlalign.convert", "mlalign.environment"],
     "mlalign.viewers": ["mlalign.viewers", "mlalign.protocols", "mlalign.programs", "mlalign.convert",
