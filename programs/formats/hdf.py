@@ -1,4 +1,4 @@
-"""EMAN's HDF5 stacks: group ``/MDF/images/<i>`` holds an image's pixels and its ``EMAN.*`` attributes."""
+"""EMAN's HDF5 stacks, of images or volumes: group ``/MDF/images/<i>`` holds an image's pixels and its ``EMAN.*`` attributes."""
 import os
 from contextlib import contextmanager
 
@@ -15,12 +15,13 @@ _FLOAT = 7              # EMAN's code for float32 pixels
 class HdfStack:
     """An EMAN HDF stack of 2-D images, read image by image.  Image ``i`` is number ``i + 1`` in locations.
 
-    shape : (count, ny, nx)
+    dimensions : 3 for a stack of volumes
+    shape : (count, ny, nx) or (count, nz, ny, nx)
     pixel_size : Å/px, or None
     numbers : 1-based numbers of the images that exist; EMAN allows gaps
     """
 
-    def __init__(self, path):
+    def __init__(self, path, dimensions=2):
         if not os.path.isfile(path):
             raise UserError(f"cannot read {path}: no such file")
         self.path = path
@@ -36,14 +37,14 @@ class HdfStack:
             raise UserError(f"{path}: the stack holds no images")
         first = self.numbers[0] - 1
         shape = self._dataset(first).shape
-        if len(shape) != 2:
-            raise UserError(f"{path}: image {first + 1} has {len(shape)} dimensions, expected 2")
+        if len(shape) != dimensions:
+            raise UserError(f"{path}: image {first + 1} has {len(shape)} dimensions, expected {dimensions}")
         self.shape = (self.numbers[-1], *shape)
         size = float(self.attributes(first).get("apix_x", 0))
         self.pixel_size = size if size > 0 else None
 
     def read(self, indices):
-        """float32 (B, ny, nx) of the given images: a slice or 0-based indices."""
+        """float32 (B, *shape[1:]) of the given images: a slice or 0-based indices."""
         indices = np.arange(self.shape[0])[indices]
         images = np.empty((len(indices), *self.shape[1:]), np.float32)
         for image, index in zip(images, indices):

@@ -8,13 +8,15 @@ from .star import MetaData, missing_block, read_star
 _IMAGE_LABELS = ("image", "rlnImageName")
 
 
-def read_metadata(path, block=None):
+def read_metadata(path, block=None, dimensions=2):
     """Read the table of images from Xmipp or RELION (3.0, 3.1 and later) metadata: :class:`MetaData`.
 
     block : name of the block; default: ``particles`` if it has images, else the first block that has
+    dimensions : of the images; 3 for volumes
 
     Columns carry Xmipp's labels.  RELION's optics table is joined in, and its pose becomes ``anglePsi``,
-    ``shiftX`` and ``shiftY`` in the convention of ``geometry``; labels without a counterpart stay.
+    ``shiftX`` and ``shiftY`` in the convention of ``geometry``, or in three dimensions ``angleRot``, ``angleTilt``,
+    ``anglePsi``, ``shiftX``, ``shiftY`` and ``shiftZ`` in that of ``geometry3d``; labels without a counterpart stay.
     ``itemId`` is always there: the input's, else 1, 2, …
     Raises :class:`UserError` when there is no image column or no row.
     """
@@ -24,7 +26,7 @@ def read_metadata(path, block=None):
     if not len(table):
         raise UserError(f"{path}: block data_{name} has no rows")
     if any(label.startswith("rln") for label in table.columns):
-        table = MetaData(_from_relion(table, tables.get("optics")), path)
+        table = MetaData(_from_relion(table, tables.get("optics"), dimensions), path)
     columns = with_our_labels(table)
     for label in WHOLE & columns.keys():
         columns[label] = _whole(path, label, columns[label])
@@ -79,14 +81,14 @@ def _whole(path, label, values):
     return values.astype(np.int64)
 
 
-def _from_relion(table, optics):
+def _from_relion(table, optics, dimensions):
     raw = dict(table.columns)
     if optics is not None:
         raw = {**_optics_of_rows(table, optics), **raw}
     pixel_size = _pixel_size(raw)
     if pixel_size is not None:
         raw["rlnImagePixelSize"] = pixel_size
-    pose = _take_pose(table.path, raw, pixel_size)
+    pose = {2: _pose, 3: _pose3d}[dimensions](raw, *_take_shifts(table.path, raw, pixel_size, dimensions))
     return {**{RELION.get(label, label): values for label, values in raw.items()}, **pose}
 
 
@@ -120,17 +122,50 @@ def _pixel_size(raw):
     return None
 
 
-def _take_pose(path, raw, pixel_size):
+def _take_shifts(path, raw, pixel_size, dimensions):
+    """RELION's origins along the axes, in px; None for those that are not there."""
+    axes = "XYZ"[:dimensions]
+    origins = [raw.pop(f"rlnOrigin{axis}", None) for axis in axes]
+    labels = [f"rlnOrigin{axis}Angst" for axis in axes]
+    if raw.keys().isdisjoint(labels):
+        return origins
+    if pixel_size is None:
+        raise UserError(f"{path}: _rlnOriginXAngst is in Å, expected _rlnImagePixelSize, too")
+    return [raw.pop(label, 0) / pixel_size for label in labels]
+
+
+def _pose(raw, x, y):
     """Our pose from RELION's, which shifts by the origin and then turns: r_ref = R(psi) (r + origin)."""
     psi = raw.pop("rlnAnglePsi", None)
-    x, y = raw.pop("rlnOriginX", None), raw.pop("rlnOriginY", None)
-    if "rlnOriginXAngst" in raw or "rlnOriginYAngst" in raw:
-        if pixel_size is None:
-            raise UserError(f"{path}: _rlnOriginXAngst is in Å, expected _rlnImagePixelSize, too")
-        x, y = (raw.pop(label, 0) / pixel_size for label in ("rlnOriginXAngst", "rlnOriginYAngst"))
     if psi is None and x is None and y is None:
         return {}
     psi, x, y = (np.float64(0) if values is None else values for values in (psi, x, y))
     cos, sin = np.cos(np.radians(psi)), np.sin(np.radians(psi))
-    pose = np.broadcast_arrays(0 - psi, cos * x - sin * y, sin * x + cos * y)
-    return {label: values.copy() for label, values in zip(("anglePsi", "shiftX", "shiftY"), pose)}
+    return _columns(anglePsi=0 - psi, shiftX=cos * x - sin * y, shiftY=sin * x + cos * y)
+
+
+def _pose3d(raw, x, y, z):
+    """Our pose of a subtomogram from RELION's, which shifts by the origin and then turns.
+
+    RELION's angles describe how the reference is turned onto the particle, by the matrix E = Rz(-psi) Ry(-tilt)
+    Rz(-rot); so r_ref = E^T (r + origin).  Ours is r_ref = A (r + shift), A made of our angles as E is of RELION's:
+    the shifts are the same, and A = E^T exchanges rot and psi and negates all angles.  Half turns of rot and psi
+    then bring tilt back to what it was.
+    """
+    angles = [raw.pop(f"rlnAngle{name}", None) for name in ("Rot", "Tilt", "Psi")]
+    given = [*angles, x, y, z]
+    if all(values is None for values in given):
+        return {}
+    rot, tilt, psi, x, y, z = (np.float64(0) if values is None else values for values in given)
+    return _columns(angleRot=_wrapped(180 - psi), angleTilt=tilt, anglePsi=_wrapped(-180 - rot),
+                    shiftX=x, shiftY=y, shiftZ=z)
+
+
+def _wrapped(degrees):
+    """Angles in ]-180, 180], where RELION keeps them."""
+    return 180 - (180 - degrees) % 360
+
+
+def _columns(**pose):
+    """Columns of equal length, float64 and each its own."""
+    return {label: values.astype(np.float64) for label, values in zip(pose, np.broadcast_arrays(*pose.values()))}

@@ -12,6 +12,7 @@ from .stack import MappedStack
 from .whole import whole_file
 
 HEADER_BYTES = 1024
+_VOLUME_STACK = 401     # the space group of a stack of volumes
 
 
 def open_mrc(path):
@@ -20,6 +21,22 @@ def open_mrc(path):
     Modes 0, 1, 2, 6 and 12, either byte order.  Raises :class:`UserError` for anything else and for a file
     that is shorter than its header says.
     """
+    return _opened(path)[0]
+
+
+def open_mrc_volumes(path):
+    """Open an MRC volume or stack of volumes as a :class:`MappedStack` of shape (count, nz, ny, nx).
+
+    A stack has space group 401 and MZ sections per volume, or does not say so and is a pile of cubes.
+    """
+    stack, header = _opened(path)
+    (nz, ny, nx), depth = stack.shape, int(header.mz)
+    if header.ispg < _VOLUME_STACK or depth < 1 or nz % depth:
+        depth = nx if nx == ny and nz % nx == 0 else nz
+    return MappedStack(path, stack.data.reshape(-1, depth, ny, nx), stack.pixel_size)
+
+
+def _opened(path):
     header, dtype = _header(path)
     shape = (int(header.nz), int(header.ny), int(header.nx))
     offset = HEADER_BYTES + int(header.nsymbt)
@@ -30,7 +47,7 @@ def open_mrc(path):
     if found < expected:
         raise UserError(f"{path}: truncated MRC file: {found} bytes, expected {expected} "
                         f"for {_sizes(shape)} pixels of type {dtype.name}")
-    return MappedStack(path, np.memmap(path, dtype, "r", offset, shape), _pixel_size(header))
+    return MappedStack(path, np.memmap(path, dtype, "r", offset, shape), _pixel_size(header)), header
 
 
 def read_volume(path):
@@ -51,14 +68,23 @@ def write_volume(path, volume, pixel_size=None):
         writer.append(volume)
 
 
+def write_volume_stack(path, volumes, pixel_size=None):
+    """Write volumes (count, nz, ny, nx) as one MRC file, float32, whole or not at all.  pixel_size : Å/px."""
+    with stack_writer(path, pixel_size, depth=np.shape(volumes)[1]) as writer:
+        writer.append(volumes)
+
+
 @contextmanager
-def stack_writer(path, pixel_size=None, volume=False):
-    """Write a large stack batch by batch: ``with stack_writer(path) as writer: writer.append(images)``."""
+def stack_writer(path, pixel_size=None, volume=False, depth=None):
+    """Write a large stack batch by batch: ``with stack_writer(path) as writer: writer.append(images)``.
+
+    volume : the images are the sections of one volume; depth : every ``depth`` of them are those of a volume
+    """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         writer = _StackWriter(file)
         yield writer
         file.seek(0)
-        file.write(writer.header(pixel_size, volume))
+        file.write(writer.header(pixel_size, 1 if volume else _VOLUME_STACK if depth else 0, depth))
 
 
 class _StackWriter:
@@ -69,7 +95,7 @@ class _StackWriter:
         file.write(bytes(HEADER_BYTES))
 
     def append(self, images):
-        """Add images (B, ny, nx), or one image (ny, nx)."""
+        """Add images (B, ny, nx), one image (ny, nx), or volumes (B, nz, ny, nx)."""
         images = np.ascontiguousarray(images, dtype="<f4")
         images = images.reshape(-1, *images.shape[-2:])
         if self.image_shape not in (None, images.shape[1:]):
@@ -83,16 +109,19 @@ class _StackWriter:
             self.sum_of_squares += float(np.square(images, dtype=np.float64).sum())
         self.file.write(images)
 
-    def header(self, pixel_size, volume):
+    def header(self, pixel_size, space_group, depth):
         if not self.count:
             raise ValueError("a stack needs at least one image")
+        mz = {0: 1, 1: self.count, _VOLUME_STACK: depth}[space_group]
+        if self.count % mz:
+            raise ValueError(f"{self.count} sections are no stack of volumes of {mz}")
         ny, nx = self.image_shape
         size = nx * ny * self.count
         mean = self.sum / size
         header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
         fields = {
             "nx": nx, "ny": ny, "nz": self.count, "mode": 2,
-            "mx": nx, "my": ny, "mz": self.count if volume else 1, "ispg": int(volume),
+            "mx": nx, "my": ny, "mz": mz, "ispg": space_group,
             "mapc": 1, "mapr": 2, "maps": 3, "nversion": 20141, "map": b"MAP ",
             "machst": machine_stamp_from_byte_order("<"),
             "dmin": self.minimum, "dmax": self.maximum, "dmean": mean,

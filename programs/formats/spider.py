@@ -1,33 +1,78 @@
-"""SPIDER images and stacks: Pillow reads the header, a memory map the pixels."""
+"""SPIDER images and volumes, single or in stacks, seen through a memory map."""
 import os
 
 import numpy as np
-from PIL.SpiderImagePlugin import SpiderImageFile
 
 from ..errors import UserError
 from .stack import MappedStack
 
+_WORDS = 27                                     # of the header that matter, float32
+_LAYOUT = [0, 1, 4, 11, 12, 21, 22, 23]         # NSLICE NROW IFORM NSAM LABREC LABBYT LENBYT ISTACK, counted from 0
+_MOST = 25                                      # MAXIM
+_DIMENSIONS = {1: 2, 3: 3}                      # by IFORM, of the real ones
+
 
 def open_spider(path):
     """Open a SPIDER image or stack as a :class:`MappedStack`; :class:`UserError` when it is not sound."""
+    stack = open_spider_volumes(path)
+    count, depth, ny, nx = stack.shape
+    if depth != 1:
+        raise UserError(f"{path}: not a readable SPIDER file: not a Spider 2D image, but volumes "
+                        f"of {nx} x {ny} x {depth} voxels")
+    return MappedStack(path, stack.data[:, 0], None)
+
+
+def open_spider_volumes(path):
+    """Open a SPIDER volume or stack of volumes: :class:`MappedStack` of shape (count, nz, ny, nx).
+
+    An image is a volume of one section.
+    """
     try:
-        with SpiderImageFile(path) as image:
-            nx, ny = image.size
-            count, order = image.n_frames, "<>"[image.bigendian]
-            header = image.tile[0][2] // (2 if image.istack else 1)
+        with open(path, "rb") as file:
+            raw = file.read(4 * _WORDS)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SyntaxError, ValueError, OverflowError) as error:       # the last two: header floats as ints
-        raise UserError(f"{path}: not a readable SPIDER file: {error}") from error
-    if min(nx, ny, count) < 1:
+    header = read_header(raw)
+    if header is None:
+        raise UserError(f"{path}: not a readable SPIDER file: not a valid Spider file")
+    order, offset, (count, *shape), stacked = header
+    nz, ny, nx = shape
+    if min(count, *shape) < 1:
         raise UserError(f"{path}: not a readable SPIDER file: its header gives {count} images "
-                        f"of {nx} x {ny} pixels")
+                        f"of {_sizes(shape)} pixels")
     # a stack has one header for the file, then one before every image
-    start, size = (header if image.istack else 0), header + 4 * ny * nx
+    start, size = (offset if stacked else 0), offset + 4 * nz * ny * nx
     expected, found = start + count * size, os.path.getsize(path)
     if found < expected:
         raise UserError(f"{path}: truncated SPIDER file: {found} bytes, expected {expected} for "
-                        f"{count} images of {nx} x {ny} pixels")
-    record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (ny, nx))], "offsets": [header],
+                        f"{count} images of {_sizes(shape)} pixels")
+    record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (nz, ny, nx))], "offsets": [offset],
                        "itemsize": size})
     return MappedStack(path, np.memmap(path, record, "r", start, (count,))["pixels"], None)
+
+
+def read_header(raw):
+    """What a file's first bytes say: (byte order, header bytes, (count, nz, ny, nx), is a stack), or None.
+
+    There is no magic number.  A SPIDER file is one whose words fit together: whole numbers, a known form, and
+    a header of as many bytes as its records have.
+    """
+    if len(raw) < 4 * _WORDS:
+        return None
+    for order in "><":
+        words = np.frombuffer(raw, order + "f4", _WORDS).astype(np.float64)
+        layout, most = words[_LAYOUT], words[_MOST]
+        if not (np.isfinite(layout).all() and (layout == np.rint(layout)).all()):
+            continue
+        nz, ny, form, nx, records, length, record, stacked = layout.astype(np.int64).tolist()
+        if form not in _DIMENSIONS or length < 4 * _WORDS or length != records * record:
+            continue
+        if stacked and not np.isfinite(most):
+            continue
+        depth = abs(nz) if _DIMENSIONS[form] == 3 else 1        # old files have a negative number of sections
+        return order, length, (int(most) if stacked else 1, depth, ny, nx), stacked > 0
+    return None
+
+
+def _sizes(shape):
+    return " x ".join(str(n) for n in reversed(shape[1:] if shape[0] == 1 else shape))

@@ -1,11 +1,12 @@
-"""A file of images seen through a memory map."""
+"""A file of images or volumes seen through a memory map."""
 import numpy as np
 
 
 class MappedStack:
-    """Images of one file; nothing is read until it is asked for.
+    """Images or volumes of one file; nothing is read until it is asked for.
 
-    path : the file      data : (count, ny, nx) memory map of any real type      pixel_size : Å/px, or None
+    path : the file      data : (count, ny, nx) or (count, nz, ny, nx) memory map of any real type
+    pixel_size : Å/px, or None
     """
 
     def __init__(self, path, data, pixel_size):
@@ -18,9 +19,9 @@ class MappedStack:
 
     @property
     def shape(self):
-        """(count, ny, nx)"""
+        """(count, ny, nx) or (count, nz, ny, nx)"""
         return self.data.shape
 
     def read(self, indices):
-        """float32 (B, ny, nx) of the given images: a slice or 0-based indices."""
+        """float32 (B, ny, nx) or (B, nz, ny, nx) of the given items: a slice or 0-based indices."""
         return np.array(self.data[indices], dtype=np.float32)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mlalign.programs.errors import UserError
-from mlalign.programs.formats import images as module
+from mlalign.programs.formats import located as module
 from mlalign.programs.formats.hdf import hdf_writer
 from mlalign.programs.formats.images import check_pixels, open_images
 from mlalign.programs.formats.mrc import write_stack
@@ -69,7 +69,7 @@ def test_few_files_are_open_at_a_time(tmp_path, monkeypatch):
     for i, image in enumerate(images):
         write_stack(tmp_path / f"{i}.mrcs", image)
     write_star(tmp_path / "x.star", {"": {"image": [f"1@{i}.mrcs" for i in range(100)]}})
-    monkeypatch.setattr(module, "_OPEN_STACKS", 10)
+    monkeypatch.setattr(module, "OPEN_FILES", 10)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, limits[1]))
     try:

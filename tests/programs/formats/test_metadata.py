@@ -5,6 +5,7 @@ import pytest
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.metadata import read_list, read_metadata
 from mlalign.programs.geometry import pose_matrix
+from mlalign.programs.geometry3d import pose_matrix3d
 
 RELION_31 = """
 # version 30001
@@ -131,6 +132,71 @@ def test_a_part_of_a_pose_is_completed(tmp_path):
     table = read_metadata(write(tmp_path, head + "_rlnOriginY\n1@a.mrcs 2\n2@a.mrcs 3\n"))
     assert [table[label].tolist() for label in ("anglePsi", "shiftX", "shiftY")] == [[0, 0], [0, 0], [2, 3]]
     assert "anglePsi" not in read_metadata(write(tmp_path, head + "1@a.mrcs\n"))
+
+
+RELION_3D = """
+data_optics
+loop_
+_rlnOpticsGroup
+_rlnImagePixelSize
+1 2.0
+
+data_particles
+loop_
+_rlnImageName
+_rlnOpticsGroup
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginXAngst
+_rlnOriginYAngst
+_rlnOriginZAngst
+_rlnClassNumber
+a.mrc 1   0   0   0   0   0    0 1
+b.mrc 1  40  75 -50   4  -3  2.6 2
+c.mrc 1 -170 130 10  -2   5   -1 2
+"""
+
+
+def relion_matrix(rot, tilt, psi):
+    """How RELION turns a reference onto a particle: by -rot about z, by -tilt about y, by -psi about z."""
+    def turned(angle, a, b):
+        matrix = np.eye(3)
+        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+        matrix[[a, b, a, b], [a, b, b, a]] = cos, cos, -sin, sin
+        return matrix
+    return turned(-psi, 0, 1) @ turned(-tilt, 2, 0) @ turned(-rot, 0, 1)
+
+
+def test_relion_s_pose_of_a_subtomogram_brings_its_blobs_onto_the_reference_s(tmp_path):
+    """RELION shifts the particle by its origin; the reference, turned by E, then lies upon it."""
+    table = read_metadata(write(tmp_path, RELION_3D), dimensions=3)
+    assert table["ref"].tolist() == [1, 2, 2] and table["samplingRate"].tolist() == [2, 2, 2]
+    blobs = np.array([[5.0, 0, 0], [0, 3, 0], [1, -2, 4], [0, 0, -6]])          # of the reference, x y z
+    raw = [(0, 0, 0, 0, 0, 0), (40, 75, -50, 2, -1.5, 1.3), (-170, 130, 10, -1, 2.5, -0.5)]
+    for i, (rot, tilt, psi, *origin) in enumerate(raw):
+        in_particle = blobs @ relion_matrix(rot, tilt, psi).T - origin
+        shift = [table[f"shift{axis}"][i] for axis in "XYZ"]
+        ours = pose_matrix3d(table["angleRot"][i], table["angleTilt"][i], table["anglePsi"][i], shift)
+        assert in_particle @ ours[:3, :3].T + ours[:3, 3] == pytest.approx(blobs, abs=1e-12)
+    assert table["angleTilt"].tolist() == [0, 75, 130]
+    assert all(-180 < angle <= 180 for label in ("angleRot", "anglePsi") for angle in table[label])
+    assert "rlnAngleTilt" not in table and "rlnOriginZAngst" not in table
+
+
+def test_a_part_of_a_subtomogram_s_pose_is_completed(tmp_path):
+    head = "data_\nloop_\n_rlnImageName\n"
+    table = read_metadata(write(tmp_path, head + "_rlnOriginZ\na.mrc 3\n"), dimensions=3)
+    shift = [table[f"shift{axis}"][0] for axis in "XYZ"]
+    assert shift == [0, 0, 3]
+    pose = pose_matrix3d(table["angleRot"], table["angleTilt"], table["anglePsi"], shift)[0]
+    assert pose[:3, :3] == pytest.approx(np.eye(3), abs=1e-12)
+    assert "angleRot" not in read_metadata(write(tmp_path, head + "a.mrc\n"), dimensions=3)
+
+
+def test_a_2d_pose_is_what_it_was_where_there_is_a_tilt(tmp_path):
+    table = read_metadata(write(tmp_path, RELION_3D))
+    assert table["anglePsi"].tolist() == [0, 50, -10] and table["rlnAngleTilt"].tolist() == [0, 75, 130]
 
 
 def test_xmipp_labels_and_item_ids(tmp_path):

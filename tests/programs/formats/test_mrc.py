@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from mlalign.programs.errors import UserError
-from mlalign.programs.formats.mrc import open_mrc, read_volume, stack_writer, write_stack, write_volume
+from mlalign.programs.formats.mrc import (
+    open_mrc,
+    open_mrc_volumes,
+    read_volume,
+    stack_writer,
+    write_stack,
+    write_volume,
+    write_volume_stack,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -78,6 +86,21 @@ def test_mrcfile_reads_what_we_write(tmp_path):
         assert mrc.is_volume() and float(mrc.voxel_size.z) == 1.25
     write_stack(tmp_path / "no_size.mrcs", images)
     assert open_mrc(tmp_path / "no_size.mrcs").pixel_size is None
+
+
+def test_a_stack_of_volumes(tmp_path):
+    volumes = RNG.normal(size=(3, 4, 6, 5)).astype("f4")
+    write_volume_stack(tmp_path / "x.mrcs", volumes, 2.0)
+    assert mrcfile.validate(tmp_path / "x.mrcs")
+    with mrcfile.open(tmp_path / "x.mrcs") as mrc:
+        assert mrc.is_volume_stack() and (mrc.data == volumes).all()
+        assert [float(mrc.voxel_size[axis]) for axis in "xyz"] == [2, 2, 2]
+    stack = open_mrc_volumes(tmp_path / "x.mrcs")
+    assert stack.shape == volumes.shape and (stack.read([2, 0]) == volumes[[2, 0]]).all()
+    with pytest.raises(ValueError, match="6 sections are no stack of volumes of 4"), \
+            stack_writer(tmp_path / "y.mrcs", depth=4) as out:
+        out.append(volumes[0])
+        out.append(volumes[0, :2])
 
 
 def test_a_stack_grows_by_batches_and_single_images(tmp_path):

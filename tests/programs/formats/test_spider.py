@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from mlalign.programs.errors import UserError
-from mlalign.programs.formats.spider import open_spider
+from mlalign.programs.formats.spider import open_spider, open_spider_volumes
 
 RNG = np.random.default_rng(0)
 
@@ -30,6 +30,25 @@ def save_stack(path, images, byte_order="<"):
     np.concatenate(parts).astype(byte_order + "f4").tofile(path)
 
 
+def save_volumes(path, volumes, byte_order="<", stack=True):
+    """Volumes (count, nz, ny, nx) as SPIDER's manual lays them out, written from scratch.
+
+    Header words, counted from 1: 1 NSLICE, 2 NROW, 5 IFORM, 12 NSAM, 13 LABREC, 22 LABBYT, 23 LENBYT.
+    """
+    nz, ny, nx = volumes.shape[1:]
+    records = -(-1024 // (4 * nx))
+    header = np.zeros(records * nx, "f4")
+    header[[0, 1, 4, 11, 12, 21, 22]] = nz, ny, 3, nx, records, 4 * nx * records, 4 * nx
+    parts = []
+    if stack:
+        parts.append(header.copy())
+        parts[0][[23, 25]] = 2, len(volumes)
+    for number, volume in enumerate(volumes, 1):
+        header[26] = number if stack else 0
+        parts += [header.copy(), volume.ravel()]
+    np.concatenate(parts).astype(byte_order + "f4").tofile(path)
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (20, 20), (30, 500)])
 def test_an_image(tmp_path, shape):
     image = RNG.normal(size=shape).astype("f4")
@@ -52,6 +71,29 @@ def test_a_stack(tmp_path, byte_order, shape):
     with Image.open(tmp_path / "x.stk") as image:       # Pillow agrees about the layout
         image.seek(4)
         assert (np.asarray(image) == images[4]).all()
+
+
+@pytest.mark.parametrize("byte_order", "<>")
+@pytest.mark.parametrize("shape", [(64, 64, 64), (7, 9, 33)])
+def test_volumes(tmp_path, byte_order, shape):
+    volumes = RNG.normal(size=(3, *shape)).astype("f4")
+    save_volumes(tmp_path / "x.stk", volumes, byte_order)
+    save_volumes(tmp_path / "x.vol", volumes[:1], byte_order, stack=False)
+    stack, single = open_spider_volumes(tmp_path / "x.stk"), open_spider_volumes(tmp_path / "x.vol")
+    assert stack.shape == volumes.shape and single.shape == (1, *shape)
+    assert (stack.read([2, 0]) == volumes[[2, 0]]).all() and (single.read(slice(None)) == volumes[:1]).all()
+    with pytest.raises(UserError, match=r"x\.vol: not a readable SPIDER file: .* volumes of "):
+        open_spider(tmp_path / "x.vol")
+    with open(tmp_path / "x.vol", "r+b") as file:
+        file.truncate((tmp_path / "x.vol").stat().st_size - 4)
+    with pytest.raises(UserError, match=r"x\.vol: truncated SPIDER file: .* for 1 images of \d+ x \d+ x \d+ pixels"):
+        open_spider_volumes(tmp_path / "x.vol")
+
+
+def test_an_image_is_a_volume_of_one_section(tmp_path):
+    image = RNG.normal(size=(20, 24)).astype("f4")
+    Image.fromarray(image).save(tmp_path / "x.spi", "SPIDER")
+    assert (open_spider_volumes(tmp_path / "x.spi").read([0]) == image).all()
 
 
 def test_faulty_files_are_named(tmp_path):
