@@ -54,19 +54,21 @@ class Noise:
 
 
 def log_shift_prior(shifts, sigma_offset, step=1):
-    """Log-probability (S,) of integer shifts under an isotropic Gaussian, normalised over the whole lattice.
+    """Log-probability (S,) of integer shifts (S, 2 or 3) under an isotropic Gaussian, normalised over the whole lattice.
 
     With ``sigma_offset`` zero only the zero shift is possible.  step: spacing of the lattice in pixels.
     """
-    squared = (np.asarray(shifts) ** 2).sum(1)
+    shifts = np.asarray(shifts)
+    squared = (shifts**2).sum(1)
     if sigma_offset <= 0:
         return np.where(squared == 0, 0.0, -np.inf)
     line = np.arange(-int(12 * sigma_offset) - step, int(12 * sigma_offset) + step + 1)
     line = line[line % step == 0]
-    return -squared / (2 * sigma_offset**2) - 2 * np.log(np.exp(-(line**2) / (2 * sigma_offset**2)).sum())
+    one_axis = np.log(np.exp(-(line**2) / (2 * sigma_offset**2)).sum())
+    return -squared / (2 * sigma_offset**2) - shifts.shape[1] * one_axis
 
 
-def sigma_of_mean_square(mean_square, step=1):
+def sigma_of_mean_square(mean_square, step=1, dimensions=2):
     """The sigma_offset whose lattice prior has this mean squared shift: its maximum-likelihood estimate."""
     def variance(sigma):
         line = np.arange(-int(12 * sigma) - step, int(12 * sigma) + step + 1)
@@ -77,5 +79,5 @@ def sigma_of_mean_square(mean_square, step=1):
     low, high = 0.1 * step, max(np.sqrt(mean_square), step) * 2
     for _ in range(60):                               # the variance grows with sigma: bisect
         middle = (low + high) / 2
-        low, high = (middle, high) if 2 * variance(middle) < mean_square else (low, middle)
+        low, high = (middle, high) if dimensions * variance(middle) < mean_square else (low, middle)
     return (low + high) / 2

@@ -1,0 +1,66 @@
+"""A run's subtomograms on one ball: their samples in Fourier space, and shifted copies of them in any frame."""
+import numpy as np
+
+from .resampling import resampled
+
+
+class Subtomograms:
+    """Particles' Fourier transforms at the points of a ball, kept in memory when they fit, else computed when asked for.
+
+    source: has ``count``, ``size`` and ``read(rows) -> (B, D, D, D)``; volumes are brought to the ball's box.
+    regions: the missing regions; region_of: int (N,) which of them each particle has.  memory: bytes that may be used.
+
+    power: float64 (N, J) squared samples per shell, as its region sees them; filled as particles are read.
+    """
+
+    def __init__(self, source, ball, coverage, regions, region_of, memory, workers):
+        self.source, self.ball, self.region_of = source, ball, region_of
+        parts = [coverage.weights(region) for region in regions]
+        self._data_weights = [part[0] for part in parts]
+        self._noise_weights = [part[2] for part in parts]
+        self.region_vectors = np.concatenate([coverage.vector(part[1]) for part in parts])
+        rings = ball.points.weights[:, None]
+        solid = np.array([np.broadcast_to((part[2] * rings).sum((0, 1)), len(ball.k)) for part in parts])
+        self.dimension = solid / (4 * np.pi) * coverage.degrees_of_freedom     # (regions, J)
+        self.power = np.full((source.count, len(ball.k)), np.nan)
+        self._kept, self._rows, self._shifts = None, {}, None
+        one = 8 * np.prod(ball.frequencies().shape[1:])
+        self._spare = memory
+        if source.count * one < memory / 2:
+            self._kept = np.empty((source.count, *ball.frequencies().shape[1:]), np.complex64)
+            self._spare -= source.count * one
+            workers.map(self._fill, range(source.count))
+
+    def _fill(self, i):
+        self._kept[i] = self._compute(i)
+
+    def _compute(self, i):
+        region, ball = self.region_of[i], self.ball
+        samples = ball.samples(resampled(self.source.read([i]), ball.n))[0]
+        seen = np.abs(samples) ** 2 * self._noise_weights[region]
+        self.power[i] = np.einsum("ark,r->k", seen, ball.points.weights, dtype=np.float64) * ball.weight
+        return samples * self._data_weights[region]
+
+    def samples(self, i):
+        """One particle's samples complex64 (across, rings, J), times its region's weights."""
+        return self._compute(i) if self._kept is None else self._kept[i]
+
+    def rows(self, i, shifts, frame=None):
+        """Copies float32 (S, P) of particle i moved by shifts (S, 3) and then turned by a frame (3, 3)."""
+        if frame is not None:
+            return self.ball.layout.turned(self.ball.shifted(self.samples(i), shifts), frame[None])
+        kept = self._rows.get(i)
+        if kept is not None and len(kept) >= len(shifts) and np.array_equal(self._shifts[: len(shifts)], shifts):
+            return kept[: len(shifts)]
+        rows = self.ball.shifted(self.samples(i), shifts)
+        self._remember(i, shifts, rows)
+        return rows
+
+    def _remember(self, i, shifts, rows):
+        """Keep what an exhaustive search asks for again and again, as long as there is room."""
+        if self._shifts is None or not np.array_equal(self._shifts, shifts):
+            self._spare += sum(kept.nbytes for kept in self._rows.values())
+            self._rows, self._shifts = {}, shifts
+        if rows.nbytes < self._spare:
+            self._spare -= rows.nbytes
+            self._rows[i] = rows

@@ -1,0 +1,179 @@
+"""EM steps on a run's subtomograms."""
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from .noise import log_shift_prior
+from .orientation_search import Orientations, Particle, Templates
+from .volume_model import Totals
+
+IDENTITY = np.eye(3)
+
+
+def shift_grid3(radius, step=1):
+    """Integer shifts (S, 3) = (x, y, z), multiples of ``step``, within ``radius`` voxels, the shortest first."""
+    reach = int(radius // step) * step
+    line = np.arange(-reach, reach + 1, step)
+    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+    squared = (grid**2).sum(1)
+    grid, squared = grid[squared <= radius**2], squared[squared <= radius**2]
+    return grid[np.lexsort((*grid.T, squared))]
+
+
+@dataclass
+class Poses:
+    """What the last E-step said about each particle; arrays of length N.
+
+    ref: most probable class, from 0; -1 unknown.  matrices: (N, 3, 3) A, and shifts: (N, 3) t in voxels of the present
+    box, align a particle with its class: X(p) = F(A (p + t)).
+    """
+
+    ref: np.ndarray
+    matrices: np.ndarray
+    shifts: np.ndarray
+    peak: np.ndarray
+    class_probability: np.ndarray
+    log_likelihood: np.ndarray
+
+    @classmethod
+    def unknown(cls, count):
+        return cls(np.full(count, -1), np.tile(IDENTITY, (count, 1, 1)), np.zeros((count, 3)), *np.zeros((3, count)))
+
+    def copy(self):
+        return Poses(**{name: value.copy() for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where an E-step looks.
+
+    orientations: around each particle's frame.  shifts: int (S, 3) voxels around each particle's centre, the shortest
+    first.  frames: (N, 3, 3), or None for the identity.  centres: (N, 3) shifts, or None for none.
+    tilts: (lowest, highest) degrees of the tilt of A, or None.  correlate: constrained cross-correlation, winner takes
+    all.  classes: int (N,) the class that each particle is known to be of, or None.
+    """
+
+    orientations: Orientations
+    shifts: np.ndarray
+    frames: np.ndarray = None
+    centres: np.ndarray = None
+    tilts: tuple = None
+    correlate: bool = False
+    classes: np.ndarray = None
+
+    def frame(self, i):
+        return None if self.frames is None else self.frames[i]
+
+    def centre(self, i):
+        return np.zeros(3) if self.centres is None else self.centres[i]
+
+    def forbidden(self, i):
+        """bool (angles, D): orientations whose tilt is outside the limits."""
+        if self.tilts is None:
+            return None
+        o = self.orientations
+        frame = IDENTITY if self.frames is None else self.frames[i]
+        # A e_z . e_z = (B^T e_z) . Rz(w) (F e_z)
+        cos, sin = np.cos(o.angles), np.sin(o.angles)
+        x, y, z = frame[:, 2]
+        turned = np.stack([cos * x - sin * y, sin * x + cos * y, np.full(len(cos), z)], 1)
+        tilt = np.rad2deg(np.arccos(np.clip(turned @ o.matrices[:, 2].T, -1, 1)))
+        return (tilt < self.tilts[0] - 1e-6) | (tilt > self.tilts[1] + 1e-6)
+
+
+class VolumeEstimator:
+    """EM steps on particles of one box: bank (:class:`.subtomograms.Subtomograms`), ball, coverage."""
+
+    def __init__(self, bank, ball, coverage, workers):
+        self.bank, self.ball, self.coverage, self.workers = bank, ball, coverage, workers
+
+    def expect(self, model, poses, plan, half_of, rows=None, progress=None):
+        """E-step over particles ``rows`` (default: all): their :class:`.volume_model.Totals`; updates ``poses``.
+
+        half_of: int (N,) 0 or 1, the half each particle belongs to.  progress: called with numbers of particles done.
+        """
+        rows = np.arange(self.bank.source.count) if rows is None else rows
+        reach = int(np.ceil(np.sqrt((plan.shifts**2).sum(1).max())))
+        totals = Totals.zero(self.ball, self.coverage, model.classes, reach)
+        prior = log_shift_prior(plan.shifts, max(model.sigma_offset, 0.05))
+        templates = None
+        for half in (0, 1):
+            mine = rows[half_of[rows] == half]
+            if templates is None or len(model.vectors) > 1:
+                templates = Templates.of(self.ball, self.coverage, model.of_half(half), 1 / model.variance,
+                                         model.log_class(), plan.orientations)
+            sums = np.zeros(templates.vectors.shape, np.float32)
+            covered = np.zeros(templates.power.shape, np.float32)
+            work = partial(self._one, model, templates, plan, prior)
+            for start in range(0, len(mine), self.workers.threads):
+                some = mine[start : start + self.workers.threads]
+                for i, (found, more, more_covered) in zip(some, self.workers.map(work, some)):
+                    sums[found.templates] += more
+                    covered[found.templates] += more_covered
+                    self._gather(totals, half, i, found, plan, poses)
+                if progress:
+                    progress(len(some))
+            totals.sums[half] = templates.turn_back(sums, self.ball.layout)
+            totals.coverage[half] = templates.turn_back(covered, self.coverage.layout)
+        return totals
+
+    def _one(self, model, templates, plan, prior, i):
+        particle = self._particle(model, plan, prior, i)
+        chosen = None
+        if plan.classes is not None:
+            chosen = plan.classes[i] * templates.rotations + np.arange(templates.rotations)
+        found = (templates.best if plan.correlate else templates.search)(particle, chosen)
+        return found, *templates.spread(particle, found)
+
+    def _particle(self, model, plan, prior, i):
+        bank, frame = self.bank, plan.frame(i)
+        rows = bank.rows(i, plan.shifts + plan.centre(i), frame)
+        weights = bank.region_vectors[bank.region_of[i]][None]
+        if frame is not None:
+            weights = self.coverage.layout.turned(weights, frame[None])
+        power = float(bank.power[i] @ (1 / model.variance))
+        dimension = bank.dimension[bank.region_of[i]]
+        constant = -0.5 * power - 0.5 * float(dimension @ np.log(2 * np.pi * model.variance))
+        return Particle(rows, plan.shifts, prior, weights, power, constant, plan.forbidden(i))
+
+    def _gather(self, totals, half, i, found, plan, poses):
+        bank, (k, d, angle, row) = self.bank, found.best
+        squared = (plan.shifts**2).sum(1)
+        totals.mass[half] += found.class_mass
+        totals.squared_shift += float(found.row_mass @ squared)
+        totals.beyond += np.bincount(np.ceil(np.sqrt(squared)).astype(int), found.row_mass, len(totals.beyond))
+        totals.power += bank.power[i]
+        totals.dimension += bank.dimension[bank.region_of[i]]
+        totals.count += 1
+        totals.log_likelihood += found.log_likelihood
+        totals.peak += found.peak
+        poses.ref[i] = k
+        poses.matrices[i] = plan.orientations.matrix(d, angle, IDENTITY if plan.frames is None else plan.frames[i])
+        poses.shifts[i] = plan.shifts[row] + plan.centre(i)
+        poses.peak[i], poses.class_probability[i] = found.peak, found.class_mass[k]
+        poses.log_likelihood[i] = found.log_likelihood
+
+    # ---- sums in poses that are known --------------------------------------------------------------------------
+
+    def gather(self, classes, poses, members, half_of):
+        """:class:`.volume_model.Totals` of particles ``classes`` (N,; -1: none) says where, as ``poses`` has them."""
+        totals = Totals.zero(self.ball, self.coverage, members, 0)
+        rows = np.flatnonzero(classes >= 0)
+        for start in range(0, len(rows), self.workers.threads):
+            some = rows[start : start + self.workers.threads]
+            for i, (row, weights) in zip(some, self.workers.map(partial(self._posed, poses), some)):
+                half, k = half_of[i], classes[i]
+                totals.sums[half, k] += row
+                totals.coverage[half, k] += weights
+                totals.mass[half, k] += 1
+                totals.power += self.bank.power[i]
+                totals.dimension += self.bank.dimension[self.bank.region_of[i]]
+                totals.count += 1
+        return totals
+
+    def _posed(self, poses, i):
+        frame, bank = poses.matrices[i], self.bank
+        row = bank.rows(i, poses.shifts[i][None], frame)[0]
+        weights = self.coverage.layout.turned(bank.region_vectors[bank.region_of[i]][None], frame[None])[0]
+        return row, weights
