@@ -39,15 +39,19 @@ PIXEL_SIZE = frozenset({"rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnificatio
 
 # what a column holds, whatever its first rows look like
 TEXT = frozenset({
-    "image", "micrograph", "ctfModel", "CTFModel", "mask",
+    "image", "micrograph", "ctfModel", "CTFModel", "mask", "missingRegionType", "missingRegionWeight",
     "rlnImageName", "rlnMicrographName", "rlnOpticsGroupName", "rlnReferenceImage", "rlnTomoName",
 })
 
-WHOLE = frozenset({"itemId", "enabled", "ref", "flip", "rlnOpticsGroup", "rlnClassNumber"})
+WHOLE = frozenset({"itemId", "enabled", "ref", "flip", "missingRegionNumber", "halfSet",
+                   "rlnOpticsGroup", "rlnClassNumber"})
 
 NUMBERS = WHOLE | frozenset({
-    "anglePsi", "shiftX", "shiftY", "xcoor", "ycoor", "weight", "classCount",
+    "angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ", "xcoor", "ycoor", "weight", "classCount",
+    "logLikelihood", "pMax", "classProbability",
+    "missingRegionThetaY0", "missingRegionThetaYF", "missingRegionThetaX0", "missingRegionThetaXF",
     "ctfDefocusU", "ctfDefocusV", "ctfDefocusAngle", "ctfPhaseShift", "ctfVoltage", "ctfSphericalAberration", "ctfQ0",
     "samplingRate",
-    "rlnAnglePsi", "rlnOriginX", "rlnOriginY", "rlnOriginXAngst", "rlnOriginYAngst",
+    "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginX", "rlnOriginY", "rlnOriginZ",
+    "rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst",
 }) | PIXEL_SIZE | ((RELION.keys() | XMIPP_ALIASES.keys()) - TEXT)
