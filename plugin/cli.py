@@ -8,7 +8,9 @@ from mlalign import __version__
 COMMANDS = {
     "ml_align2d": ("mlalign.programs.ml_align2d", "align and classify particle images by maximum likelihood"),
     "mlf_align2d": ("mlalign.programs.mlf_align2d", "the same in Fourier space, with CTF and coloured noise"),
+    "ml_tomo": ("mlalign.programs.ml_tomo", "align and classify subtomograms, whose wedge is missing"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
+    "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),
     "project": ("mlalign.project", "open Scipion's project window with this plugin"),

@@ -67,8 +67,13 @@ def projections(volume, voxel, count, size, pixel, rng):
 
 def circle(size, radius, edge=0.0):
     """Mask (size, size) about the origin: 1 within ``radius``, falling as a cosine to 0 over ``edge`` px."""
-    y, x = np.mgrid[:size, :size] - size // 2
-    distance = np.hypot(x, y)
+    return ball(size, radius, edge, dimensions=2)
+
+
+def ball(size, radius, edge=0.0, dimensions=3):
+    """The same as :func:`circle` in more dimensions: a mask (size, size, size)."""
+    squares = (np.arange(size) - size // 2) ** 2
+    distance = np.sqrt(sum(np.meshgrid(*[squares] * dimensions, indexing="ij", sparse=True)))
     if edge == 0:
         return (distance <= radius).astype(float)
     return 0.5 + 0.5 * np.cos(np.pi * np.clip((distance - radius) / edge, 0, 1))

@@ -36,6 +36,8 @@ examples:
   mlalign simulate --maps ribosome.mrc proteasome.mrc --views_per_map 2 --snr 0.06 -n 2000 -o assemblies/
   mlalign simulate --maps a.mrc b.mrc --defocus 9000 28000 --astigmatism 900 --noise_fall 10 -o like_real/
   mlalign simulate --refs averages.mrcs -n 5000 --offset 3 --seed 7 -o like_mine_
+
+mlalign simulate_tomo makes subtomograms.
 """
 
 

@@ -3,22 +3,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 from tqdm import tqdm
 
 from .errors import UserError
 from .formats.images import check_pixels, open_images
 from .formats.labels import RELION
-from .formats.mrc import read_volume, stack_writer, write_stack
+from .formats.mrc import stack_writer, write_stack
 from .formats.star import write_star
 from .imaging import ColouredNoise, Microscope, random_ctfs
-from .phantoms import Placer, circle, phantoms, projections
+from .maps import check_fits, read_maps, soft_edge
+from .phantoms import Placer, ball, circle, phantoms, projections
 
 POSE = "ref", "anglePsi", "shiftX", "shiftY", "flip", "intScale"
 CHUNK = 1000          # images made at a time
 VIEWS, BOX, PIXEL = 3, 64, 3.0  # when neither options nor files say otherwise
 MEASURED = 1000       # particles on which the strength of the signal behind the CTF is measured, at most
-INSIDE = 0.99         # share of a map's power that the box's circle must hold
 
 
 def run(arguments):
@@ -75,19 +74,20 @@ def truth(rng, count, classes, offset=2.0, mirror=False, contrast=0.0):
 
 
 def normalised(references, snr):
-    """References (K, n, n) on a zero background, cut to the box's circle, of signal variance ``snr``.
+    """References (K, n, n) or (K, n, n, n) on a zero background, cut to the box's circle or sphere.
 
-    The variance is over the pixels within n/2 of the origin.  Raises ValueError for a constant image.
+    Their signal variance, over the pixels within n/2 of the origin, is ``snr``.  Raises ValueError for a constant one.
     """
-    size = references.shape[-1]
-    edge = _soft_edge(size)
-    disk, mask = circle(size, size / 2) > 0, circle(size, size / 2 - 1 - edge, edge)
-    rim = disk & (mask < 0.5)
-    images = (references - references[:, rim].mean(1)[:, None, None]) * mask
-    deviation = images[:, disk].std(1)
+    size, dimensions = references.shape[-1], references.ndim - 1
+    each = slice(None), *[None] * dimensions
+    edge = soft_edge(size)
+    inside, mask = ball(size, size / 2, 0, dimensions) > 0, ball(size, size / 2 - 1 - edge, edge, dimensions)
+    rim = inside & (mask < 0.5)
+    images = (references - references[:, rim].mean(1)[each]) * mask
+    deviation = images[:, inside].std(1)
     if not deviation.all():
-        raise ValueError(f"image {np.argmin(deviation) + 1} is constant")
-    return images * (np.sqrt(snr) / deviation)[:, None, None]
+        raise ValueError(f"{'image' if dimensions == 2 else 'volume'} {np.argmin(deviation) + 1} is constant")
+    return images * (np.sqrt(snr) / deviation)[each]
 
 
 @dataclass(frozen=True)
@@ -183,32 +183,11 @@ def _given(arguments):
 def _projected(arguments, rng):
     """Projections of the maps (K, n, n), map by map, and their pixel size."""
     size = arguments.box or BOX
-    maps = [read_volume(path) for path in arguments.maps]
-    for path, (volume, voxel) in zip(arguments.maps, maps):
-        if voxel is None or len(volume) == 1:
-            raise UserError(f"{path}: expected a 3-D map with its voxel size in the header")
+    maps = read_maps(arguments.maps)
     pixel = arguments.pixel_size or max(voxel for _, voxel in maps)
-    for path, (volume, voxel) in zip(arguments.maps, maps):
-        if _radius(volume) * voxel / pixel > size / 2 - 1 - _soft_edge(size) / 2:
-            raise UserError(f"{path}: does not fit in {size} pixels of {pixel:g} Å, "
-                            "expected a larger --box or --pixel_size")
+    check_fits(arguments.maps, maps, size, pixel, "--pixel_size")
     views = [projections(*each, arguments.views_per_map, size, pixel, rng) for each in maps]
     return np.concatenate(views), pixel
-
-
-def _radius(volume):
-    """Distance in voxels from a map's centre of mass within which nearly all of its power lies."""
-    axes = [np.arange(n) - c for n, c in zip(volume.shape, ndimage.center_of_mass(volume))]
-    z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
-    distance = np.sqrt(z**2 + y**2 + x**2).ravel()
-    order = np.argsort(distance)
-    power = np.cumsum(np.square(volume, dtype=float).ravel()[order])
-    return distance[order[np.searchsorted(power, INSIDE * power[-1])]]
-
-
-def _soft_edge(size):
-    """Width in px of the references' soft edge."""
-    return max(2.0, size / 20)
 
 
 # ---- the CTF
