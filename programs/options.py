@@ -24,11 +24,16 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def launch(parser, module, argv, advice=""):
-    """A program's main: parse ``argv`` and call ``module.run`` with the options.  advice: see errors.run_program."""
+def launch(parser, module, argv, advice="", check=None):
+    """A program's main: parse ``argv`` and call ``module.run`` with the options.
+
+    advice: see errors.run_program.  check: called with the options first, it may raise UserErrors.
+    """
     arguments = parser.parse_args(argv)
 
     def body():
+        if check is not None:
+            check(arguments)
         importlib.import_module(module).run(arguments)      # the numerics load only when there is work to do
 
     run_program(parser.prog, body, advice)
@@ -40,6 +45,8 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefa
     def _get_help_string(self, action):
         if action.default in (None, False, ""):
             return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(f'{value:g}' for value in action.default)})"
         return super()._get_help_string(action)
 
 
@@ -65,11 +72,11 @@ def _range(low, high, low_open):
     return f"{'more than ' if low_open else ''}{low} to {high}"
 
 
-def add_input(parser):
+def add_input(parser, what="metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) of the particle images"):
+    """what: the beginning of the help of -i."""
     group = parser.add_argument_group("input and output")
     group.add_argument("-i", dest="input", metavar="FILE", required=True,
-                       help="metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) of the particle images; rows whose "
-                            "'enabled' is not 1 are left out; the images are never modified")
+                       help=f"{what}; rows whose 'enabled' is not 1 are left out; the images are never modified")
     return group
 
 

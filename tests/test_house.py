@@ -137,7 +137,7 @@ def test_a_wheel_holds_every_file(tmp_path):
     assert found == expected
 
 
-@pytest.mark.parametrize("arguments", ["ml_align2d --help", "simulate --help", "--version"])
+@pytest.mark.parametrize("arguments", ["ml_align2d --help", "ml_tomo --help", "simulate --help", "--version"])
 def test_a_program_starts_at_once(arguments):
     def seconds(*command):
         start = time.perf_counter()
