@@ -27,6 +27,25 @@ def match_classes(truth, result):
     return {int(f) + 1: int(t) + 1 for f, t in zip(found, true) if counts[f + 1, t + 1]}
 
 
+def accuracy(truth, result):
+    """Share of the particles whose class is the one paired with their true class by :func:`match_classes`."""
+    pairs = match_classes(truth, result)
+    paired = np.array([pairs.get(int(ref), 0) for ref in result["ref"]])
+    return float(np.mean((paired == truth["ref"])[truth["ref"] > 0]))
+
+
+def class_members(truth, result):
+    """Yield (found, true, members) for every found class that shows particles.
+
+    true: the true class of most of them; members: (particles,) bool, those in both classes.
+    """
+    shown = truth["ref"] > 0
+    for found in np.unique(result["ref"][shown]):
+        inside = shown & (result["ref"] == found)
+        true = np.bincount(truth["ref"][inside]).argmax()
+        yield int(found), int(true), inside & (truth["ref"] == true)
+
+
 def pose_errors(truth, result):
     """Errors of each particle's pose: angle in degrees, shift in px; two arrays (particles,).
 
@@ -37,9 +56,9 @@ def pose_errors(truth, result):
     """
     angle, shift = np.full((2, len(truth["ref"])), np.nan)
     motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
-    for found, (true, motion) in class_motions(truth, result).items():
-        members = (result["ref"] == found) & (truth["ref"] == true)
-        psi, x, y, flip = pose_parameters(np.linalg.inv(motion) @ motions[members])
+    centres = class_motions(truth, result)
+    for found, _, members in class_members(truth, result):
+        psi, x, y, flip = pose_parameters(np.linalg.inv(centres[found][1]) @ motions[members])
         angle[members] = np.where(flip, np.inf, np.abs(_wrap(psi)))
         shift[members] = np.where(flip, np.inf, np.hypot(x, y))
     return angle, shift
@@ -52,27 +71,19 @@ def class_motions(truth, result):
     average, as most of those members agree.
     """
     motions = _matrices(result) @ np.linalg.inv(_matrices(truth))
-    found, shown = {}, truth["ref"] > 0
-    for ref in np.unique(result["ref"][shown]):
-        members = shown & (result["ref"] == ref)
-        true = np.bincount(truth["ref"][members]).argmax()
-        found[int(ref)] = int(true), _consensus(motions[members & (truth["ref"] == true)])
-    return found
+    return {found: (true, _consensus(motions[members])) for found, true, members in class_members(truth, result)}
 
 
 def score(truth, result):
-    """All of it: dict of ari, accuracy, angle and shift (medians, degrees and px) and wrong_mirror (share).
+    """All of it: dict of ari, :func:`accuracy`, angle and shift (medians, degrees and px) and wrong_mirror (share).
 
-    accuracy: share of the particles whose class is the one paired with their true class.
     The medians are over the particles that belong to their class's true reference, see :func:`pose_errors`.
     """
-    pairs = match_classes(truth, result)
-    paired = np.array([pairs.get(int(ref), 0) for ref in result["ref"]])
     angle, shift = pose_errors(truth, result)
     compared = ~np.isnan(angle)
     return {
         "ari": adjusted_rand_index(truth, result),
-        "accuracy": float(np.mean((paired == truth["ref"])[truth["ref"] > 0])),
+        "accuracy": accuracy(truth, result),
         "angle": float(np.median(angle[compared])),
         "shift": float(np.median(shift[compared])),
         "wrong_mirror": float(np.mean(np.isinf(angle[compared]))),
