@@ -96,6 +96,16 @@ class Coverage:
         """P V P a (P,) of a reference's vector, with V given :meth:`at_points`."""
         return self._back(self._transform(vector) * at_points)
 
+    def power_seen(self, at_points, vector):
+        """The sum of V |A|^2 on each shell, float64 (J,), of a reference's vector, with V given :meth:`at_points`."""
+        power = np.abs(self._transform(vector)) ** 2 * at_points
+        return np.einsum("ark,r->k", power, self._fine.weights, dtype=np.float64) * self.ball.weight
+
+    @cached_property
+    def degrees_of_freedom(self):
+        """Of the noise in a particle of which nothing is missing, per shell: float64 (J,)."""
+        return 4 * np.pi * self.ball.weight * np.count_nonzero(self.ball.seen)
+
     def average(self, coverage, summed, threshold=0.0, start=None):
         """The average a (P,) of particles: (P V P) a = s, by conjugate gradients.
 
