@@ -1,8 +1,8 @@
 """What a classification run has written: the reader that summaries, plots and windows share.
 
-A run is known by its prefix ``<oroot>``: the final result is ``<oroot>classes.xmd`` and its like, the result
-of iteration NNN is ``<oroot>extra/iterNNN/iter_classes.xmd`` and its like.  Files appear whole, so a run can
-be read while it goes on.
+A run is known by its prefix ``<oroot>``: the final result of a 2-D program is ``<oroot>classes.xmd`` and its like,
+the result of iteration NNN is ``<oroot>extra/iterNNN/iter_classes.xmd`` and its like (of ml_tomo, see
+:mod:`.tomo_results`).  Files appear whole, so a run can be read while it goes on.
 """
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
-from .formats.star import read_star
+from .formats.star import missing_block, read_star
 
 FINAL = None            # in place of an iteration's number: the run's final result
 INFO = ("logLikelihood", "pMax", "sigmaNoise", "sigmaOffset", "maxres", "changed", "seconds")
@@ -63,35 +63,35 @@ class NoiseGroup:
     wiener: np.ndarray
 
 
-class Run:
-    """The files of one run.  Tables already read are kept, and read again when their file has changed."""
+class Results:
+    """The files of one run, whatever the program.  Tables already read are kept, and read again when changed.
+
+    A sub-class says where files are: :meth:`prefix`, :meth:`classes_file`, :meth:`iterations` and ``log_file``.
+    """
+
+    info_labels, class_labels = INFO, PER_CLASS     # of the :class:`History`
+    correlation = "FRC"                             # what the averages' resolution comes from
 
     def __init__(self, oroot):
         self.oroot = str(oroot)
         self._kept = {}
 
-    @classmethod
-    def of_file(cls, path):
-        """(run, iteration) of a ``…classes.xmd``, there or still to come; None for any other file."""
-        path = Path(path)
-        if not path.name.endswith("classes.xmd") or "@" in path.parts[0]:
-            return None
-        numbered = _ITERATION.match(path.parent.name)
-        if path.name == "iter_classes.xmd" and numbered and path.parent.parent.name.endswith("extra"):
-            return cls(str(path.parent.parent)[:-len("extra")]), int(numbered[1])
-        return cls(str(path)[:-len("classes.xmd")]), FINAL
+    @property
+    def log_file(self):
+        """The log that people read."""
+        raise NotImplementedError
 
     def prefix(self, iteration=FINAL):
         """What the names of a result's files begin with."""
-        return self.oroot if iteration is FINAL else f"{self.oroot}extra/iter{iteration:03d}/iter_"
+        raise NotImplementedError
 
     def classes_file(self, iteration=FINAL):
-        return Path(self.prefix(iteration) + "classes.xmd")
+        """The file with blocks ``classes`` and ``info``, which is written last."""
+        raise NotImplementedError
 
     def iterations(self):
         """Numbers of the iterations whose result is on disk, rising."""
-        folders = Path(self.oroot + "extra").glob("iter*/iter_classes.xmd")
-        return sorted(int(match[1]) for folder in folders if (match := _ITERATION.match(folder.parent.name)))
+        raise NotImplementedError
 
     def results(self):
         """All there is to look at, in order: iterations, then FINAL unless a later iteration outdates it."""
@@ -105,7 +105,7 @@ class Run:
         """The last of :meth:`results`; a :class:`UserError` when there is none."""
         found = self.results()
         if not found:
-            raise UserError(f"{self.classes_file()}: no such file, and no iterations under {self.oroot}extra")
+            raise UserError(f"{self.classes_file()}: no such file, and no iterations under {self._place()}")
         return found[-1]
 
     def classes(self, iteration=FINAL):
@@ -121,6 +121,73 @@ class Run:
         size = self.info(iteration).get("samplingRate", -1)
         return float(size) if size > 0 else None
 
+    def history(self, iterations=None):
+        """The :class:`History` of these iterations (default: all on disk); UserError when there is none."""
+        iterations = self.iterations() if iterations is None else list(iterations)
+        if not iterations:
+            raise UserError(f"{self._place()}: no iterations yet")
+        infos, tables = [self.info(i) for i in iterations], [self.classes(i) for i in iterations]
+        count = max(map(len, tables))
+        return History(
+            np.array(iterations),
+            {label: np.array([info.get(label, np.nan) for info in infos], float) for label in self.info_labels},
+            {label: np.array([_column(table, label, count) for table in tables]) for label in self.class_labels},
+            self.pixel_size(iterations[-1]))
+
+    def _place(self):
+        """Where iterations are, for messages."""
+        raise NotImplementedError
+
+    def _tables(self, iteration):
+        return self._read("classes", iteration, [self.classes_file(iteration)], _classes_and_info)
+
+    def _curve(self, iteration, path, block):
+        """(frequencies, correlations) of one class, each (M,); None when the run wrote none."""
+        if not path.exists():
+            return None
+        blocks = self._read("curves", iteration, [path], read_star)
+        if block not in blocks:
+            raise missing_block(path, block, blocks)
+        table = blocks[block]
+        return table.numbers("resolutionFreqFourier"), table.numbers("resolutionFRC")
+
+    def _read(self, what, iteration, paths, read):
+        """``read(*paths)``, kept until one of the files changes."""
+        modified = [_modified(path) for path in paths]
+        kept = self._kept.get((what, iteration))
+        if kept is None or kept[0] != modified:
+            kept = self._kept[what, iteration] = modified, read(*paths)
+        return kept[1]
+
+
+class Run(Results):
+    """The files of one run of a 2-D program."""
+
+    @classmethod
+    def of_file(cls, path):
+        """(run, iteration) of a ``…classes.xmd``, there or still to come; None for any other file."""
+        path = Path(path)
+        if not path.name.endswith("classes.xmd") or "@" in path.parts[0]:
+            return None
+        numbered = _ITERATION.match(path.parent.name)
+        if path.name == "iter_classes.xmd" and numbered and path.parent.parent.name.endswith("extra"):
+            return cls(str(path.parent.parent)[:-len("extra")]), int(numbered[1])
+        return cls(str(path)[:-len("classes.xmd")]), FINAL
+
+    @property
+    def log_file(self):
+        return Path(self.oroot + "run.log")
+
+    def prefix(self, iteration=FINAL):
+        return self.oroot if iteration is FINAL else f"{self.oroot}extra/iter{iteration:03d}/iter_"
+
+    def classes_file(self, iteration=FINAL):
+        return Path(self.prefix(iteration) + "classes.xmd")
+
+    def iterations(self):
+        folders = Path(self.oroot + "extra").glob("iter*/iter_classes.xmd")
+        return sorted(int(match[1]) for folder in folders if (match := _ITERATION.match(folder.parent.name)))
+
     def members(self, iteration, ref):
         """Table of the particles of class ``ref`` (1, 2, …) with their poses; empty for an empty class."""
         block = f"class{ref:06d}_images"
@@ -128,11 +195,7 @@ class Run:
 
     def frc(self, iteration, ref):
         """(frequencies in 1/px, correlations) of class ``ref``, each (M,); None when the run wrote none."""
-        path, block = Path(self.prefix(iteration) + "frc.xmd"), f"class{ref:06d}"
-        if not path.exists():
-            return None
-        table = read_star(path, [block])[block]
-        return table.numbers("resolutionFreqFourier"), table.numbers("resolutionFRC")
+        return self._curve(iteration, Path(self.prefix(iteration) + "frc.xmd"), f"class{ref:06d}")
 
     def has_spectra(self, iteration=FINAL):
         """Whether that result has noise spectra, as those of MLF2D do."""
@@ -144,32 +207,11 @@ class Run:
             return []
         return self._read("spectra", iteration, self._spectra_files(iteration), _noise_groups)
 
-    def history(self, iterations=None):
-        """The :class:`History` of these iterations (default: all on disk); UserError when there is none."""
-        iterations = self.iterations() if iterations is None else list(iterations)
-        if not iterations:
-            raise UserError(f"{self.oroot}extra: no iterations yet")
-        infos, tables = [self.info(i) for i in iterations], [self.classes(i) for i in iterations]
-        count = max(map(len, tables))
-        return History(
-            np.array(iterations),
-            {label: np.array([info.get(label, np.nan) for info in infos], float) for label in INFO},
-            {label: np.array([_column(table, label, count) for table in tables]) for label in PER_CLASS},
-            self.pixel_size(iterations[-1]))
+    def _place(self):
+        return f"{self.oroot}extra"
 
     def _spectra_files(self, iteration):
         return [Path(f"{self.prefix(iteration)}{name}.xmd") for name in ("noise", "ssnr")]
-
-    def _tables(self, iteration):
-        return self._read("classes", iteration, [self.classes_file(iteration)], _classes_and_info)
-
-    def _read(self, what, iteration, paths, read):
-        """``read(*paths)``, kept until one of the files changes."""
-        modified = [_modified(path) for path in paths]
-        kept = self._kept.get((what, iteration))
-        if kept is None or kept[0] != modified:
-            kept = self._kept[what, iteration] = modified, read(*paths)
-        return kept[1]
 
 
 def parse_iterations(text):

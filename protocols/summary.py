@@ -1,6 +1,4 @@
 """The lines that tell how a run is doing, or how it ended; one place for all classification protocols."""
-from pathlib import Path
-
 import numpy as np
 
 MANY_CLASSES = 12       # beyond these, classes are counted instead of listed
@@ -9,9 +7,8 @@ MANY_CLASSES = 12       # beyond these, classes are counted instead of listed
 def starting_lines(run):
     """Lines about a run without a first iteration: the last line of its log, which tells of the random starts."""
     lines = ["No iteration has finished yet."]
-    log = Path(run.oroot + "run.log")
-    if log.exists():
-        *_, last = log.read_text().splitlines() or [""]
+    if run.log_file.exists():
+        *_, last = run.log_file.read_text().splitlines() or [""]
         lines.append(last.partition("  ")[2])       # without the time
     return lines
 
@@ -41,7 +38,7 @@ def final_lines(run, max_iterations):
     best = np.array(run.classes().columns.get("resolution", []), float)
     best = best[best > 0]
     if len(best):
-        lines.append(f"Resolution of the averages (FRC): {best.min():.3g} to {best.max():.3g} Å.")
+        lines.append(f"Resolution of the averages ({run.correlation}): {best.min():.3g} to {best.max():.3g} Å.")
     if "randomSeed" in info:
         lines.append(f"Random seed {info['randomSeed']}.")
     return lines
