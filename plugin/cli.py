@@ -11,6 +11,7 @@ COMMANDS = {
     "ml_tomo": ("mlalign.programs.ml_tomo", "align and classify subtomograms, whose wedge is missing"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
     "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
+    "convert": ("mlalign.programs.convert", "convert subtomograms' metadata from and to RELION, TOM and Xmipp 2"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),
     "project": ("mlalign.project", "open Scipion's project window with this plugin"),

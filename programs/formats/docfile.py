@@ -8,6 +8,7 @@ from ..errors import UserError
 from .located import split_location
 from .metadata import image_table, read_metadata
 from .star import MetaData
+from .whole import whole_file
 
 # What a docfile's columns hold unless its first line says otherwise; names as that line spells them.
 _ORDER = ("rot", "tilt", "psi", "Xoff", "Yoff", "Zoff", "Ref", "Wedge", "Pmax/sumP", "LL")
@@ -95,6 +96,24 @@ def read_docfile(path):
     return table
 
 
+def write_selfile(path, images, enabled):
+    """Write a selection, whole or not at all.  images, enabled: (rows,)"""
+    _write(path, [f"{image} {1 if chosen == 1 else -1}" for image, chosen in zip(images, enabled)])
+
+
+def write_docfile(path, images, columns):
+    """Write a docfile with a line that names its columns, whole or not at all.
+
+    images : (rows,)      columns : label -> (rows,); those of ``ORIENTATION`` are written, 0 for what is not there
+    """
+    names = ", ".join(f"{name} ({place})" for place, name in enumerate(_ORDER, 1))
+    values = np.stack([np.broadcast_to(columns.get(label, 0), len(images)) for label in ORIENTATION], 1)
+    lines = [f" ; Headerinfo columns: {names}"]
+    for number, (image, row) in enumerate(zip(images, values), 1):
+        lines += [f" ; {image}", f"{number:5d} {len(row)} " + " ".join(f"{value:.9g}" for value in row)]
+    _write(path, lines)
+
+
 def read_orientations(path):
     """Read poses to be :func:`merged` with images: STAR metadata or a docfile, whichever ``path`` holds.
 
@@ -143,6 +162,11 @@ def _matched(metadata, orientations):
                             f"{orientations.path} has {why}")
         rows[i] = found[0]
     return rows
+
+
+def _write(path, lines):
+    with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _lines(path):

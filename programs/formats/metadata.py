@@ -161,6 +161,17 @@ def _pose3d(raw, x, y, z):
                     shiftX=x, shiftY=y, shiftZ=z)
 
 
+def relion_pose3d(columns, pixel_size=None):
+    """RELION's columns of a subtomogram's pose, from ours; the inverse of how :func:`read_metadata` makes ours.
+
+    columns: label -> (rows,) of all six labels of our pose; pixel_size: Å; without it the origins are in px.
+    """
+    rot, tilt, psi = (columns[f"angle{name}"] for name in ("Rot", "Tilt", "Psi"))
+    pose = _columns(rlnAngleRot=_wrapped(-180 - psi), rlnAngleTilt=tilt, rlnAnglePsi=_wrapped(180 - rot))
+    unit, scale = ("Angst", pixel_size) if pixel_size is not None else ("", 1)
+    return {**pose, **{f"rlnOrigin{axis}{unit}": columns[f"shift{axis}"] * scale for axis in "XYZ"}}
+
+
 def _wrapped(degrees):
     """Angles in ]-180, 180], where RELION keeps them."""
     return 180 - (180 - degrees) % 360

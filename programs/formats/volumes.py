@@ -23,18 +23,25 @@ def open_volumes(path):
     A location is ``path`` (one file, one volume) or ``N@path``, the N-th volume of a stack.
     Raises :class:`UserError` for whatever is wrong with the files; the header of every file is checked here.
     """
-    path = str(path)
-    match = None if os.path.isfile(path) else _BEFORE.fullmatch(path)
-    before, name = match.groups() if match else (None, path)
-    if before and before.isdecimal():
-        return VolumeSource(image_table([path], name))
-    table = _table(without_suffix(name), before)
+    table = read_volume_table(path)
     if table is not None:
-        return VolumeSource(table, Path(name).parent)
+        return VolumeSource(table, Path(table.path).parent)
+    before, name = _split(path)
     if before is not None:
-        raise UserError(f"{path}: {name} holds no metadata, expected number@{name}")
+        return VolumeSource(image_table([str(path)], name))
     count = open_volume_file(name).shape[0]
     return VolumeSource(image_table([f"{i:06d}@{name}" for i in range(1, count + 1)] if count > 1 else [name], name))
+
+
+def read_volume_table(path):
+    """The metadata of volumes that ``path`` or ``block@path`` holds: :class:`MetaData`; None when it holds volumes."""
+    block, name = _split(path)
+    if block and block.isdecimal():
+        return None
+    table = _table(without_suffix(name), block)
+    if table is None and block is not None:
+        raise UserError(f"{path}: {name} holds no metadata, expected number@{name}")
+    return table
 
 
 def open_volume_file(path):
@@ -74,6 +81,13 @@ class VolumeSource(Source):
         if len(set(shape)) > 1:
             return UserError(f"{found}, expected a cube")
         return UserError(f"{found}, expected {_sizes([self.size] * 3)} as in {self._paths[0]}")
+
+
+def _split(path):
+    """``before@path`` -> (before, path), where no file has that name; else (None, path)."""
+    path = str(path)
+    match = None if os.path.isfile(path) else _BEFORE.fullmatch(path)
+    return match.groups() if match else (None, path)
 
 
 def _table(path, block):
