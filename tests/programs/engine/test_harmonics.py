@@ -118,7 +118,8 @@ def test_spread_adds_turned_and_weighted_vectors(layout, angles):
 def test_spread_is_the_adjoint_of_scores(layout):
     angles = np.array([0.2, 1.0, 4.0])
     table, rng = layout.angular_table(angles), np.random.default_rng(4)
-    x, templates, weights = vectors(layout, 3, 1), vectors(layout, 5, 2), rng.standard_normal((3, 3, 5)).astype(np.float32)
+    x, templates = vectors(layout, 3, 1), vectors(layout, 5, 2)
+    weights = rng.standard_normal((3, 3, 5)).astype(np.float32)
     sums = np.zeros((5, layout.size), np.float32)
     layout.spread(weights, x, table, sums)
     forth = np.vdot(weights, layout.scores(x, templates, table).astype(float))

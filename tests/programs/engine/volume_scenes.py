@@ -69,14 +69,14 @@ def turn_about_y(angle):
 
 
 def some_rotations(seed, count=4):
-    """Random rotations (count + 5, 3, 3), and five that are turns about z alone, before or after a half turn or none."""
+    """Rotations (count + 5, 3, 3): random ones, then turns about z alone, half turns, and what is nearly so."""
     special = [IDENTITY, turn_about_z(0.7), np.diag([1.0, -1, -1]), np.diag([-1.0, 1, -1]) @ turn_about_z(-2.1),
                turn_about_y(1e-6) @ turn_about_z(1.1)]
     return np.concatenate([random_rotations(count, np.random.default_rng(seed)), special])
 
 
 def real_harmonics(l, directions):
-    """Y_lm (2 l + 1, ...) at unit vectors (3, ...): m = 0, then cosines, then sines, from SciPy's Legendre functions."""
+    """Y_lm (2 l + 1, ...) at unit vectors (3, ...): m = 0, cosines, sines; from SciPy's Legendre functions."""
     x, y, z = directions
     phi = np.arctan2(y, x)
     cosines, sines = [], []
