@@ -21,7 +21,7 @@ def draw(figure, history, names=None, style=LIGHT, eps=None):
     lay_out(figure, [PLOTS[name] for name in names or PLOTS], style, history, eps)
 
 
-def _iterations(axes, history):
+def iteration_axis(axes, history):
     """The horizontal axis all plots over iterations share."""
     axes.set_xlabel("iteration")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -30,7 +30,7 @@ def _iterations(axes, history):
     axes.set_xlim(first - margin, last + margin)
 
 
-def _line(axes, history, values, color, **options):
+def iteration_line(axes, history, values, color, **options):
     """A line with a dot at every iteration, or only the line when the dots would touch."""
     marker = "o" if len(values) <= 40 else None
     axes.plot(history.iterations, values, color=color, marker=marker, **options)
@@ -44,17 +44,17 @@ def _nothing(axes, text):
 
 
 def _log_likelihood(axes, history, eps):
-    _line(axes, history, history.info["logLikelihood"], BLUE)
+    iteration_line(axes, history, history.info["logLikelihood"], BLUE)
     axes.set_ylabel("log-likelihood")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _p_max(axes, history, eps):
-    _line(axes, history, history.info["pMax"], BLUE)
+    iteration_line(axes, history, history.info["pMax"], BLUE)
     axes.set(ylabel="mean pMax", ylim=(0, 1.03))
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _signal_change(axes, history, eps):
@@ -63,13 +63,13 @@ def _signal_change(axes, history, eps):
     positive = np.where(change > 0, change, np.nan)
     if np.isnan(positive).all():
         return _nothing(axes, "known from the second iteration on")
-    _line(axes, history, positive, BLUE)
+    iteration_line(axes, history, positive, BLUE)
     if eps:
         axes.axhline(eps, color=RED, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(f"converged below {eps:g}", (0, eps), xycoords=("axes fraction", "data"), xytext=(4, 3),
                       textcoords="offset points", ha="left", va="bottom", color=RED, fontsize=8.5)
     axes.set(ylabel="largest relative change", yscale="log")
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _mirror_fraction(axes, history, eps):
@@ -87,16 +87,16 @@ def _mirror_fraction(axes, history, eps):
 
 
 def _sigma_noise(axes, history, eps):
-    _line(axes, history, history.info["sigmaNoise"], ORANGE)
+    iteration_line(axes, history, history.info["sigmaNoise"], ORANGE)
     axes.set_ylabel("σ (image units)")
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _sigma_offset(axes, history, eps):
-    _line(axes, history, history.info["sigmaOffset"], ORANGE)
+    iteration_line(axes, history, history.info["sigmaOffset"], ORANGE)
     axes.set_ylabel("σ (px)")
     axes.set_ylim(bottom=0)
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _occupancy(axes, history, eps):
@@ -120,32 +120,32 @@ def _occupancy(axes, history, eps):
     handles, names = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], names[::-1], title="class", loc="center left", bbox_to_anchor=(1, 0.5),
                 handlelength=0.9, handleheight=0.9, labelspacing=0.25, borderaxespad=0.3)
-    _iterations(axes, history)
+    iteration_axis(axes, history)
     axes.set_xlim(history.iterations[0] - 1e-3, history.iterations[-1] + 1e-3)
 
 
 def _changed(axes, history, eps):
-    _line(axes, history, history.info["changed"], GREEN)
+    iteration_line(axes, history, history.info["changed"], GREEN)
     axes.set_ylabel("share of particles")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set_ylim(bottom=0)
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
-def _resolution(axes, history, eps):
-    """The resolution used, beside the best class's; finer is higher."""
+def resolution(axes, history, eps, correlation="FRC"):
+    """The resolution used, beside the best class's by ``correlation``; finer is higher."""
     pixel = history.pixel_size
     used = history.info["maxres"]
-    _line(axes, history, pixel / used if pixel else used, BLUE, label="used")
+    iteration_line(axes, history, pixel / used if pixel else used, BLUE, label="used")
     best = history.classes["resolution"]
     best = -_largest(-np.where(best > 0, best, np.nan))
     if pixel and not np.isnan(best).all():
-        _line(axes, history, best, GREEN, label="best class (FRC)")
+        iteration_line(axes, history, best, GREEN, label=f"best class ({correlation})")
         axes.legend(loc="best")
     axes.set_ylabel("resolution (Å)" if pixel else "highest frequency used (1/px)")
     if pixel:
         axes.invert_yaxis()
-    _iterations(axes, history)
+    iteration_axis(axes, history)
 
 
 def _largest(values):
@@ -168,7 +168,7 @@ PLOTS = {
                       "The share of the particles in each class, largest below."),
     "changed": Plot("Particles that changed class", _changed,
                     "The share of the particles whose most probable class is another than before."),
-    "resolution": Plot("Resolution", _resolution,
+    "resolution": Plot("Resolution", resolution,
                        "The resolution that the run used, and that of its best class average by FRC."),
     "mirrorFraction": Plot("Mirror fraction", _mirror_fraction,
                            "The share of mirrored particles in each class of the last iteration: near 0 or 1 "
@@ -180,17 +180,22 @@ PLOTS = {
 }
 
 
-def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK):
-    """Fourier ring correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines."""
+def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK, name="FRC"):
+    """Fourier ring (or shell) correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines."""
     small = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 8)
     with rc_context({**style, **small}):
         figure.clear()
         figure.set_facecolor(style["figure.facecolor"])
         figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.04)
         axes = figure.add_subplot()
-        for threshold in (0.5, 0.143):
-            axes.axhline(threshold, color=style["axes.labelcolor"], linewidth=0.8, linestyle=(0, (2, 3)))
         axes.plot(frequency, correlation, color=BLUE, linewidth=1.6)
         axes.fill_between(frequency, correlation, color=BLUE, alpha=0.12, linewidth=0)
-        axes.set(ylim=(min(0, np.min(correlation)), 1.03), ylabel="FRC", yticks=[0, 0.5, 1])
-        resolution_axis(axes, max(frequency[-1], 1e-6), pixel_size)
+        correlation_axes(axes, np.min(correlation), max(frequency[-1], 1e-6), pixel_size, name)
+
+
+def correlation_axes(axes, lowest, highest, pixel_size, name):
+    """Axes of FRC or FSC (``name``) curves that reach down to ``lowest`` and up to the frequency ``highest`` (1/px)."""
+    for threshold in (0.5, 0.143):
+        axes.axhline(threshold, color=muted(axes), linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.set(ylim=(min(0, lowest), 1.03), ylabel=name, yticks=[0, 0.5, 1])
+    resolution_axis(axes, highest, pixel_size)

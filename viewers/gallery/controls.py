@@ -81,7 +81,7 @@ class Choice(QWidget):
 class TopBar(QWidget):
     """Title, pages, sorting, contrast, thumbnail size, saving.
 
-    spectra: whether there is a page of them
+    pages: text of the button of each page -> its tool tip
     """
     page_chosen = pyqtSignal(int)
     sort_chosen = pyqtSignal(str, bool)       # column, descending
@@ -89,7 +89,7 @@ class TopBar(QWidget):
     size_chosen = pyqtSignal(int)
     zoomed = pyqtSignal(int)                  # steps
 
-    def __init__(self, spectra=False):
+    def __init__(self, pages):
         super().__init__()
         row = fill_with_bar(self)
         self.title, self.subtitle = ElidedLabel(objectName="title"), ElidedLabel(objectName="muted")
@@ -97,8 +97,6 @@ class TopBar(QWidget):
         names.setSpacing(0)
         names.addWidget(self.title)
         names.addWidget(self.subtitle)
-        pages = {"Classes": "The class averages", "Convergence": "Plots over the iterations",
-                 **({"Spectra": "Power of noise and signal at an iteration"} if spectra else {})}
         self.pages = Choice(list(pages), pages.values())
         self.pages.chosen.connect(self.page_chosen)
         self.sort = theme.ComboBox(toolTip="Sort by")
@@ -129,6 +127,13 @@ class TopBar(QWidget):
         row.addWidget(self.grid_controls)
         row.addWidget(self.save)
         self.sort.activated.connect(self._sort_activated)
+
+    def add_control(self, label, widget):
+        """Put a widget, with a label, before the other controls of the grid."""
+        row = self.grid_controls.layout()
+        row.insertWidget(0, QLabel(label, objectName="muted"))
+        row.insertWidget(1, widget)
+        row.insertSpacing(2, 10)
 
     def offer(self, columns, chosen):
         """Fill the sort box with columns (dict of key -> Column) without a signal; select ``chosen``."""

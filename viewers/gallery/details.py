@@ -22,6 +22,7 @@ from .pages import new_canvas
 
 FIRST_MEMBERS = 48                 # members shown at once; "Show more" adds as many again
 FILTERS = (0, 4, 8, 16)            # low-pass periods offered for members, px; 0: as they are
+FRAME = 6                          # px around an image
 REFRESH = 40                       # ms; arrow keys held down do not redraw the pane for every class passed
 
 
@@ -45,14 +46,13 @@ class ImagePane(QWidget):
     def paintEvent(self, event):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.Antialiasing)
-        side = min(self.width(), self.height())
-        frame = QRectF((self.width() - side) / 2, 0, side, side)
+        frame = self._frame()
         painter.setPen(Qt.NoPen)
         painter.setBrush(QColor(theme.CARD))
         painter.drawRoundedRect(frame, 8, 8)
         if self.image is None:
             return
-        inner = frame.adjusted(6, 6, -6, -6)
+        inner = frame.adjusted(FRAME, FRAME, -FRAME, -FRAME)
         ratio = self.devicePixelRatioF()
         pixmap = QPixmap.fromImage(thumbnail(self.image, self.levels, round(inner.width() * ratio)))
         target = QRectF(0, 0, pixmap.width() / ratio, pixmap.height() / ratio)
@@ -60,6 +60,14 @@ class ImagePane(QWidget):
         painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
         if self.pixel_size:
             self._scale_bar(painter, target)
+        self.paint_over(painter, target)
+
+    def paint_over(self, painter, target):
+        """Nothing; for sub-classes that mark the image, which lies in the rectangle ``target``."""
+
+    def _frame(self):
+        side = min(self.width(), self.height())
+        return QRectF((self.width() - side) / 2, 0, side, side)
 
     def _scale_bar(self, painter, target):
         """About a quarter of the width, of a round length, white on a shade that reads on any image."""
@@ -83,12 +91,12 @@ class ImagePane(QWidget):
 
 
 class FrcPane(QWidget):
-    """The FRC curve of a class, or a line saying that there is none."""
+    """The FRC (or FSC, as ``name`` says) curve of a class, or a line saying that there is none."""
 
-    def __init__(self, parent=None):
+    def __init__(self, name="FRC", parent=None):
         super().__init__(parent)
-        self.curve, self._canvas = None, None
-        self._empty = QLabel("no FRC curve yet", self, objectName="muted", alignment=Qt.AlignCenter)
+        self.name, self.curve, self._canvas = name, None, None
+        self._empty = QLabel(f"no {name} curve yet", self, objectName="muted", alignment=Qt.AlignCenter)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._empty)
@@ -100,7 +108,7 @@ class FrcPane(QWidget):
         self._empty.setVisible(curve is None)
         if curve is not None:
             from ..plots import draw_frc
-            draw_frc(self._figure(), *curve, pixel_size)
+            draw_frc(self._figure(), *curve, pixel_size, name=self.name)
             self._canvas.draw_idle()
         if self._canvas is not None:
             self._canvas.setVisible(curve is not None)
@@ -174,40 +182,53 @@ class MembersPane(QWidget):
             self.model.set_levels(None)
 
 
-class Details(QWidget):
-    """Everything known about one item of a ``Pictures``."""
+class NumbersPane(QWidget):
+    """A heading, and labels with numbers below it."""
 
     def __init__(self, parent=None):
-        super().__init__(parent, objectName="details")
-        self.pictures, self.item, self.levels = None, None, None
+        super().__init__(parent)
         self.heading = QLabel(objectName="heading")
-        self.image, self.frc, self.members = ImagePane(), FrcPane(), MembersPane()
         self._numbers = QGridLayout()
         self._numbers.setVerticalSpacing(5)
         self._numbers.setHorizontalSpacing(14)
         self._numbers.setColumnStretch(1, 1)
-        numbers = QWidget()
-        column = QVBoxLayout(numbers)
+        column = QVBoxLayout(self)
         column.setContentsMargins(8, 0, 0, 0)
         column.addWidget(self.heading)
         column.addSpacing(4)
         column.addLayout(self._numbers)
         column.addStretch()
-        top = QWidget()
-        self._top = QBoxLayout(QBoxLayout.LeftToRight, top)
-        self._top.setContentsMargins(0, 0, 0, 0)
-        self._top.addWidget(self.image, 3)
-        self._top.addWidget(numbers, 2)
+
+    def fill(self, numbers):
+        """numbers: (label, text) pairs"""
+        while self._numbers.count():
+            self._numbers.takeAt(0).widget().deleteLater()
+        for row, (label, text) in enumerate(numbers):
+            self._numbers.addWidget(QLabel(label, objectName="muted"), row, 0, Qt.AlignTop)
+            self._numbers.addWidget(QLabel(text, wordWrap=True), row, 1, Qt.AlignTop)
+
+
+class DetailsPane(QWidget):
+    """A pane about one item of a ``Pictures``; a base class: :meth:`refresh` is for sub-classes to fill in."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent, objectName="details")
+        self.pictures, self.item, self.levels = None, None, None
+        self.numbers = NumbersPane()
+        self.heading = self.numbers.heading
         self._split = QSplitter(Qt.Vertical)
-        for widget, stretch in ((top, 5), (self.frc, 3), (self.members, 7)):
-            self._split.addWidget(widget)
-            self._split.setStretchFactor(self._split.count() - 1, stretch)
         self._split.setHandleWidth(9)
         self._split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(14, 14, 10, 10)
         layout.addWidget(self._split)
         self._timer = QTimer(self, singleShot=True, interval=REFRESH, timeout=self.refresh)
+
+    def _add(self, *parts):
+        """Put (widget, stretch) below one another, with handles between them."""
+        for widget, stretch in parts:
+            self._split.addWidget(widget)
+            self._split.setStretchFactor(self._split.count() - 1, stretch)
 
     def show_item(self, pictures, item, levels=None):
         """Show an item (None: nothing) shortly, unless another is asked for meanwhile."""
@@ -217,22 +238,43 @@ class Details(QWidget):
     def refresh(self):
         """Fill the pane now."""
         self._timer.stop()
+
+    def stop(self):
+        """End what still goes on; to be called before the pane is deleted."""
+        self._timer.stop()
+
+
+class Details(DetailsPane):
+    """Everything known about one image: itself, its numbers, its FRC curve and its members."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.image, self.frc, self.members = ImagePane(), FrcPane(), MembersPane()
+        top = QWidget()
+        self._top = QBoxLayout(QBoxLayout.LeftToRight, top)
+        self._top.setContentsMargins(0, 0, 0, 0)
+        self._top.addWidget(self.image, 3)
+        self._top.addWidget(self.numbers, 2)
+        self._add((top, 5), (self.frc, 3), (self.members, 7))
+
+    def refresh(self):
+        super().refresh()
         if self.item is None:
             self.heading.setText("")
             self.image.show_image(None)
-            self._fill([])
+            self.numbers.fill([])
             self.frc.hide()
             self.members.hide()
             return
         pictures, item = self.pictures, self.item
         self.heading.setText(pictures.name(item))
-        self._fill(pictures.numbers(item))
+        self.numbers.fill(pictures.numbers(item))
         try:
             self.image.show_image(pictures.image(item), self.levels, pictures.pixel_size)
             self.frc.show_curve(pictures.frc(item), pictures.pixel_size)
         except UserError as error:
             self.image.show_image(None)
-            self._fill([("Problem", str(error))])
+            self.numbers.fill([("Problem", str(error))])
         self._top.setDirection(QBoxLayout.LeftToRight if pictures.has_members else QBoxLayout.TopToBottom)
         self.frc.setVisible(pictures.has_members)
         self.members.setVisible(pictures.has_members)
@@ -241,9 +283,6 @@ class Details(QWidget):
         except UserError as error:
             self.members.show_members(None, str(error))
 
-    def _fill(self, numbers):
-        while self._numbers.count():
-            self._numbers.takeAt(0).widget().deleteLater()
-        for row, (label, text) in enumerate(numbers):
-            self._numbers.addWidget(QLabel(label, objectName="muted"), row, 0, Qt.AlignTop)
-            self._numbers.addWidget(QLabel(text, wordWrap=True), row, 1, Qt.AlignTop)
+    def stop(self):
+        super().stop()
+        self.members.model.stop()

@@ -37,12 +37,13 @@ class ThumbnailModel(QAbstractListModel):
     """Rows of a ``Pictures`` (see :mod:`.pictures`) in a chosen order, and their thumbnails.
 
     threaded: images are read on another thread and painted when they arrive, for those that take long.
+    aspect: width of the images over their height
     """
     _ready = pyqtSignal(str, int, QImage)
 
-    def __init__(self, threaded=False, parent=None):
+    def __init__(self, threaded=False, aspect=1, parent=None):
         super().__init__(parent)
-        self.pictures, self.order, self.levels = None, np.array([], int), None
+        self.pictures, self.order, self.levels, self.aspect = None, np.array([], int), None, aspect
         self._version = next(_versions)
         self._pending, self._pool = set(), None
         if threaded:
@@ -88,16 +89,16 @@ class ThumbnailModel(QAbstractListModel):
         self.endInsertRows()
 
     def pixmap(self, item, size):
-        """The thumbnail of an item, None while it is being read; a dark square when it cannot be read."""
+        """The thumbnail of an item, ``size`` high; None while it is read, a dark area when it cannot be read."""
         key = f"{self._version}/{item}/{size}"
         pixmap = QPixmapCache.find(key)
         if pixmap is not None:
             return pixmap
         if self._pool is None:
-            return self._keep(key, _read(self.pictures, item, self.levels, size))
+            return self._keep(key, _read(self.pictures, item, self.levels, size, self.aspect))
         if key not in self._pending:
             self._pending.add(key)
-            self._pool.start(_ReadTask(self._ready, key, self.pictures, item, self.levels, size))
+            self._pool.start(_ReadTask(self._ready, key, self.pictures, item, self.levels, size, self.aspect))
         return None
 
     def stop(self):
@@ -125,11 +126,11 @@ class ThumbnailModel(QAbstractListModel):
                 self.dataChanged.emit(self.index(int(row)), self.index(int(row)))
 
 
-def _read(pictures, item, levels, size):
+def _read(pictures, item, levels, size, aspect):
     try:
-        return thumbnail(pictures.image(item), levels, size)
+        return thumbnail(pictures.image(item), levels, size * aspect)
     except (UserError, OSError):
-        unreadable = QImage(size, size, QImage.Format_RGB32)
+        unreadable = QImage(size * aspect, size, QImage.Format_RGB32)
         unreadable.fill(QColor("#5a2b2b"))
         return unreadable
 
@@ -137,9 +138,9 @@ def _read(pictures, item, levels, size):
 class _ReadTask(QRunnable):
     """Reads one thumbnail and sends it to the model through its signal ``ready``."""
 
-    def __init__(self, ready, key, pictures, item, levels, size):
+    def __init__(self, ready, key, *request):
         super().__init__()
-        self.ready, self.key, self.request = ready, key, (pictures, item, levels, size)
+        self.ready, self.key, self.request = ready, key, request
 
     def run(self):
         self.ready.emit(self.key, self.request[1], _read(*self.request))
@@ -149,16 +150,16 @@ class ThumbnailDelegate(QStyledItemDelegate):
     """Paints a card: the image, below it up to ``lines`` lines of caption."""
     LINE_HEIGHT = 17
 
-    def __init__(self, lines, parent=None):
+    def __init__(self, lines, aspect=1, parent=None):
         super().__init__(parent)
-        self.lines = lines
+        self.lines, self.aspect = lines, aspect
         self.padding, self.gap = (6, 4) if lines else (2, 1)      # inside a card, and around it
 
     def card_size(self, size):
-        """Width and height of the card around a thumbnail of ``size``, gap to the next card included."""
+        """Width and height of the card around a thumbnail ``size`` high, gap to the next card included."""
         margin = 2 * (self.padding + self.gap)
         caption = self.lines * self.LINE_HEIGHT + (4 if self.lines else 0)
-        return QSize(size + margin, size + margin + caption)
+        return QSize(size * self.aspect + margin, size + margin + caption)
 
     def sizeHint(self, option, index):
         return self.parent().gridSize()
@@ -185,7 +186,7 @@ class ThumbnailDelegate(QStyledItemDelegate):
         painter.setPen(QPen(QColor(theme.ACCENT), 2) if selected
                        else QPen(QColor(theme.MUTED), 1) if current else Qt.NoPen)
         painter.drawRoundedRect(card, 7, 7)
-        box = QRect(card.x() + self.padding, card.y() + self.padding, size, size)
+        box = QRect(card.x() + self.padding, card.y() + self.padding, size * self.aspect, size)
         ratio = painter.device().devicePixelRatioF()
         pixmap = model.pixmap(item, round(size * ratio))
         caption = model.pictures.caption(item)
@@ -195,8 +196,12 @@ class ThumbnailDelegate(QStyledItemDelegate):
             painter.setOpacity(0.45 if caption.faded else 1)
             painter.drawPixmap(target, pixmap)
             painter.setOpacity(1)
+            self.paint_over(painter, target)
         if self.lines:
             self._captions(painter, box, caption)
+
+    def paint_over(self, painter, target):
+        """Nothing; for sub-classes that mark their pictures, which lie in the rectangle ``target``."""
 
     def _captions(self, painter, box, caption):
         line = QRect(box.x() + 1, box.bottom() + 5, box.width() - 2, self.LINE_HEIGHT)
@@ -226,14 +231,14 @@ def _text(painter, rect, candidates, color, font, align=Qt.AlignLeft):
 class ThumbnailView(QListView):
     """A grid of thumbnails that fills the width, with zoom (+, -, ctrl and wheel) and arrow keys.
 
-    size : of the thumbnails as asked for      shown : as painted, somewhat larger so that rows are full
+    size : height of the thumbnails as asked for      shown : as painted, somewhat larger so that rows are full
     """
     zoomed = pyqtSignal(int)      # the new size
 
-    def __init__(self, model, size, lines, parent=None):
+    def __init__(self, model, size, lines, delegate=ThumbnailDelegate, parent=None):
         super().__init__(parent)
         self.size = self.shown = size
-        self.delegate = ThumbnailDelegate(lines, self)
+        self.delegate = delegate(lines, model.aspect, self)
         self.setItemDelegate(self.delegate)
         self.setModel(model)
         self.setFlow(QListView.LeftToRight)
@@ -269,7 +274,7 @@ class ThumbnailView(QListView):
 
     def _arrange(self):
         wanted = self.delegate.card_size(self.size).width()
-        self.shown = self.size + max(self._width() // self.columns() - wanted, 0)
+        self.shown = self.size + max(self._width() // self.columns() - wanted, 0) // self.delegate.aspect
         card = self.delegate.card_size(self.shown)
         self.setGridSize(card)
         self.verticalScrollBar().setSingleStep(max(card.height() // 3, 1))

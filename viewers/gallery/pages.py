@@ -1,4 +1,6 @@
 """The pages of plots: over the iterations, and of the spectra of one iteration."""
+from typing import NamedTuple
+
 from PyQt5.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from ...programs.errors import UserError
@@ -9,6 +11,18 @@ def new_canvas():
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from matplotlib.figure import Figure
     return FigureCanvasQTAgg(Figure())
+
+
+class Page(NamedTuple):
+    """A page of the window: its button's text and tool tip, the :class:`PlotPage`, what is to be seen there.
+
+    follows : whether it shows the iteration chosen, and not all of them alike
+    """
+    name: str
+    tip: str
+    widget: QWidget
+    contents: str
+    follows: bool = True
 
 
 class PlotPage(QWidget):
@@ -25,6 +39,10 @@ class PlotPage(QWidget):
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addWidget(self._stack)
 
+    def show_result(self, run, iteration, only=None):
+        """Draw ``iteration`` (or FINAL) of a run; only: the iterations to show beside it, None for all."""
+        raise NotImplementedError
+
     def _show(self, draw, *arguments):
         """Call ``draw(figure, *arguments)``, or show the :class:`UserError` it raises."""
         if self.canvas is None:
@@ -40,10 +58,9 @@ class PlotPage(QWidget):
 
 
 class ConvergencePage(PlotPage):
-    """All plots of a run's history."""
+    """All plots of a run's history as it is now, whatever the iteration."""
 
     def show_result(self, run, iteration, only=None):
-        """Draw the history of a :class:`~mlalign.programs.results.Run` as it is now, whatever the iteration."""
         self._show(_draw_history, run)
 
 
@@ -51,7 +68,6 @@ class SpectraPage(PlotPage):
     """The spectra of noise and signal at one iteration, and their development."""
 
     def show_result(self, run, iteration, only=None):
-        """Draw the spectra of ``iteration`` (or FINAL), beside those of the iterations ``only`` (None: all)."""
         self._show(_draw_spectra, run, iteration, only)
 
 

@@ -1,6 +1,6 @@
 """What a gallery can show: images, each with numbers, a caption and perhaps members.  No Qt here.
 
-Every kind is a sub-class of :class:`Pictures`; a new kind (classes of volumes, a Scipion set) is one more.
+Every kind is a sub-class of :class:`Pictures`; volumes are in :mod:`..tomo.volumes`.
 """
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -39,8 +39,9 @@ class Pictures:
     source  : :class:`ImageSource` of the images
     columns : key -> :class:`Column`, what can be sorted by and is saved to tables
     keys    : what identifies the items when another result of the same run is shown, one per item
+    aspect  : width of the images over their height
     """
-    has_members = False
+    has_members, aspect = False, 1
 
     def __init__(self, title, source, columns, keys):
         self.title, self.source, self.columns, self.keys = title, source, columns, list(keys)
@@ -106,10 +107,13 @@ class FilePictures(Pictures):
         super().__init__(Path(path).name, source, columns, source.rows)
 
 
-class ClassPictures(Pictures):
-    """The class averages of one result of a :class:`~mlalign.programs.results.Run`."""
-    has_members = True
+class RunPictures(Pictures):
+    """The class averages of one result of a run, images or volumes: a base class.
+
+    run : a :class:`~mlalign.programs.results.Results`
+    """
     default_sort = "particles"
+    open_source = None          # the class of the averages' source, for sub-classes to say
 
     def __init__(self, run, iteration):
         self.run, self.iteration = run, iteration
@@ -119,10 +123,14 @@ class ClassPictures(Pictures):
         columns = {label: values for label, values in table.columns.items() if label != "enabled"}
         self.refs = table["ref"]
         super().__init__(Path(run.oroot).name.rstrip("_-.") or Path(run.oroot).parent.name or run.oroot,
-                         ImageSource(MetaData(columns, table.path), Path(table.path).parent),
+                         self.open_source(MetaData(columns, table.path), Path(table.path).parent),
                          _class_columns(table), self.refs)
         self.pixel_size = run.pixel_size(iteration) or self.source.pixel_size
         self.share = self.columns["share"].values
+
+    def at(self, iteration):
+        """The same run's pictures at another iteration (or FINAL)."""
+        return type(self)(self.run, iteration)
 
     def subtitle(self):
         particles = int(self.columns["particles"].values.sum())
@@ -144,6 +152,12 @@ class ClassPictures(Pictures):
         share = self.columns["share"].text(self.share[item])
         below = (f"{particles:,}  ·  {share}", f"{particles:,}")
         return Caption(str(self.refs[item]), right, below, faded=particles == 0)
+
+
+class ClassPictures(RunPictures):
+    """The class averages of one result of a :class:`~mlalign.programs.results.Run`."""
+    has_members = True
+    open_source = ImageSource
 
     def frc(self, item):
         return self.run.frc(self.iteration, int(self.refs[item]))

@@ -1,4 +1,6 @@
 """The gallery's window: the grid, the details beside it, the bars, and the page of plots."""
+from functools import partial
+
 import numpy as np
 from PyQt5.QtCore import QTimer
 from PyQt5.QtGui import QKeySequence
@@ -18,12 +20,11 @@ from ...programs.errors import UserError
 from . import export
 from .controls import IterationBar, TopBar, bar
 from .details import Details
-from .grid import ThumbnailModel, ThumbnailView
-from .pages import ConvergencePage, SpectraPage
-from .pictures import ClassPictures
+from .grid import ThumbnailDelegate, ThumbnailModel, ThumbnailView
+from .pages import ConvergencePage, Page, SpectraPage
 
 POLL = 1500                 # ms between looks for new iterations
-CLASSES, CONVERGENCE, SPECTRA = range(3)     # pages
+CLASSES, CONVERGENCE = range(2)     # pages; others may follow
 
 
 class GalleryWindow(QMainWindow):
@@ -33,6 +34,7 @@ class GalleryWindow(QMainWindow):
     follow     : show each new iteration as it comes
     title      : instead of the pictures' own
     """
+    first_size, details_width, delegate = (1320, 860), 460, ThumbnailDelegate
 
     def __init__(self, pictures, run=None, iterations=None, follow=False, title=""):
         super().__init__()
@@ -40,11 +42,12 @@ class GalleryWindow(QMainWindow):
         self.run, self.only, self.pictures = run, iterations, pictures
         self.sort, self.descending = pictures.default_sort, pictures.columns[pictures.default_sort].descending
         self.each = False
-        self.model = ThumbnailModel(parent=self)
-        self.view = ThumbnailView(self.model, _first_size(len(pictures)), lines=2 if run else 1)
-        self.has_spectra = run is not None and run.has_spectra(pictures.iteration)
-        self.details, self.top = Details(), TopBar(self.has_spectra)
-        self.convergence, self.spectra = ConvergencePage(), SpectraPage()
+        self.model = ThumbnailModel(aspect=pictures.aspect, parent=self)
+        self.view = ThumbnailView(self.model, _first_size(len(pictures), pictures.aspect), 2 if run else 1,
+                                  self.delegate)
+        self.plots = self.make_pages() if run else []
+        self.details = self.make_details()
+        self.top = TopBar({"Classes": "The class averages", **{page.name: page.tip for page in self.plots}})
         self.iterations, self.status = IterationBar(), QLabel(objectName="muted")
         self._build()
         self._connect()
@@ -60,19 +63,31 @@ class GalleryWindow(QMainWindow):
 
     # ---- what it is made of
 
+    def make_details(self):
+        """The :class:`~.details.DetailsPane` beside the grid."""
+        return Details()
+
+    def make_pages(self):
+        """The run's :class:`~.pages.Page` list, that of the convergence first."""
+        self.convergence, self.spectra = ConvergencePage(), SpectraPage()
+        pages = [Page("Convergence", "Plots over the iterations", self.convergence, "plots", follows=False)]
+        if self.run.has_spectra(self.pictures.iteration):
+            pages.append(Page("Spectra", "Power of noise and signal at an iteration", self.spectra, "spectra"))
+        return pages
+
     def _build(self):
-        self.resize(1320, 860)
+        self.resize(*self.first_size)
         split = QSplitter()
         split.addWidget(self.view)
         split.addWidget(self.details)
         split.setHandleWidth(1)
         split.setStretchFactor(0, 1)
-        split.setSizes([860, 460])
+        split.setSizes([self.first_size[0] - self.details_width, self.details_width])
         split.setCollapsible(0, False)
         self.pages = QStackedWidget()
         self.pages.addWidget(split)
-        self.pages.addWidget(self.convergence)
-        self.pages.addWidget(self.spectra)
+        for page in self.plots:
+            self.pages.addWidget(page.widget)
         self.below, row = bar()
         row.setContentsMargins(0, 0, 14, 0)
         row.addWidget(self.iterations, 1)
@@ -93,10 +108,8 @@ class GalleryWindow(QMainWindow):
         menu = self.top.save.menu()
         menu.addAction("Picture of the gallery…", self._ask_picture)
         menu.addAction("Table of the numbers…", self._ask_table)
-        if self.run:
-            menu.addAction("Picture of the plots…", lambda: self._ask_page(self.convergence, "convergence.png"))
-        if self.has_spectra:
-            menu.addAction("Picture of the spectra…", lambda: self._ask_page(self.spectra, "spectra.png"))
+        for page in self.plots:
+            menu.addAction(f"Picture of the {page.contents}…", partial(self._ask_page, page))
 
     def _connect(self):
         self.top.sort_chosen.connect(self.set_sort)
@@ -124,7 +137,7 @@ class GalleryWindow(QMainWindow):
         self.top.pages.set(page)
         self.pages.setCurrentIndex(page)
         self.top.grid_controls.setVisible(page == CLASSES)
-        self.below.setVisible(page != CONVERGENCE)
+        self.below.setVisible(page == CLASSES or self.plots[page - 1].follows)
         self.status.setVisible(page == CLASSES)
         self._draw_page()
 
@@ -146,7 +159,7 @@ class GalleryWindow(QMainWindow):
     def show_result(self, iteration):
         """Show the classes of another iteration (or FINAL); selection and, while playing, places stay."""
         try:
-            pictures = ClassPictures(self.run, iteration)
+            pictures = self.pictures.at(iteration)
         except UserError as error:
             return self.iterations.say(str(error))
         self.iterations.say("")
@@ -176,9 +189,9 @@ class GalleryWindow(QMainWindow):
 
     def _draw_page(self):
         """Draw the plots of the page that is looked at."""
-        page = self.pages.currentWidget()
-        if page in (self.convergence, self.spectra):
-            page.show_result(self.run, self.pictures.iteration, self.only)
+        page = self.pages.currentIndex()
+        if page != CLASSES:
+            self.plots[page - 1].widget.show_result(self.run, self.pictures.iteration, self.only)
 
     def _results(self):
         results = self.run.results()
@@ -219,20 +232,21 @@ class GalleryWindow(QMainWindow):
     # ---- saving
 
     def _ask_picture(self):
-        self._ask("Save a picture of the gallery", "gallery.png", "Pictures (*.png *.jpg *.tif)",
-                  lambda path: export.save_picture(path, self.view))
+        self.ask("Save a picture of the gallery", "gallery.png", "Pictures (*.png *.jpg *.tif)",
+                 lambda path: export.save_picture(path, self.view))
 
     def _ask_table(self):
-        self._ask("Save the table", "classes.csv", "Comma-separated values (*.csv)",
-                  lambda path: export.save_table(path, self.pictures, self.model.order))
+        self.ask("Save the table", "classes.csv", "Comma-separated values (*.csv)",
+                 lambda path: export.save_table(path, self.pictures, self.model.order))
 
-    def _ask_page(self, page, name):
-        page.resize(self.pages.size())          # as large as when it is looked at
-        page.show_result(self.run, self.pictures.iteration, self.only)
-        self._ask("Save a picture of the plots", name, "Pictures (*.png *.jpg *.tif)",
-                  lambda path: export.save_image(path, page.grab()))
+    def _ask_page(self, page):
+        page.widget.resize(self.pages.size())          # as large as when it is looked at
+        page.widget.show_result(self.run, self.pictures.iteration, self.only)
+        self.ask(f"Save a picture of the {page.contents}", f"{page.name.lower()}.png", "Pictures (*.png *.jpg *.tif)",
+                 lambda path: export.save_image(path, page.widget.grab()))
 
-    def _ask(self, title, name, kinds, save):
+    def ask(self, title, name, kinds, save):
+        """Let the user choose a file, ``name`` proposed, and call ``save(path)``; its UserErrors are told."""
         path, _ = QFileDialog.getSaveFileName(self, title, name, kinds)
         if path:
             try:
@@ -245,10 +259,10 @@ class GalleryWindow(QMainWindow):
 
     def closeEvent(self, event):
         self._polling.stop()
-        self.details.members.model.stop()
+        self.details.stop()
         super().closeEvent(event)
 
 
-def _first_size(count):
+def _first_size(count, aspect):
     """Thumbnails as large as lets a few dozen be seen at once."""
-    return int(np.clip(round(760 / np.sqrt(max(count, 1))), 96, 260))
+    return int(np.clip(round(760 / np.sqrt(max(count * aspect, 1))), 96 / np.sqrt(aspect), 260))
