@@ -72,7 +72,8 @@ def _read(path, reference_moves):
     if table is None:
         raise UserError(f"{path}: holds no metadata of subtomograms, expected STAR (.xmd, .star), an Xmipp selection "
                         "or docfile, or a table (.csv) with columns " + ", ".join(TOM_COLUMNS))
-    return MetaData({SCORES.get(label, label): values for label, values in table.columns.items()}, table.path, table.rows)
+    columns = {SCORES.get(label, label): values for label, values in table.columns.items()}
+    return MetaData(columns, table.path, table.rows)
 
 
 def _is_tom(path):

@@ -26,7 +26,8 @@ def check_fits(paths, maps, size, pixel, option):
     """
     for path, (volume, voxel) in zip(paths, maps):
         if _radius(volume) * voxel / pixel > size / 2 - 1 - soft_edge(size) / 2:
-            raise UserError(f"{path}: does not fit in {size} pixels of {pixel:g} Å, expected a larger --box or {option}")
+            raise UserError(f"{path}: does not fit in {size} pixels of {pixel:g} Å, "
+                            f"expected a larger --box or {option}")
 
 
 def soft_edge(size):

@@ -21,7 +21,7 @@ def phantoms3d(count, size):
 
 
 def phantom_blobs(seed):
-    """Centres (n, 3) as (x, y, z), widths (n,), both in boxes from the origin, and heights (n,) of a phantom's blobs."""
+    """A phantom's blobs: centres (n, 3) as (x, y, z) from the origin and widths (n,), in boxes, and heights (n,)."""
     rng = np.random.default_rng(seed)
     count = rng.integers(6, 11)
     direction = rng.standard_normal((count, 3))

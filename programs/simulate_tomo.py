@@ -43,7 +43,8 @@ def parser():
 
     source = p.add_argument_group("references").add_mutually_exclusive_group()
     source.add_argument("--phantoms", type=number(int, 1, 12), default=None, metavar="K",
-                        help="number of built-in phantoms without symmetry (1 to 12), always the same ones (default: 2)")
+                        help="number of built-in phantoms without symmetry (1 to 12), always the same ones "
+                             "(default: 2)")
     source.add_argument("--maps", nargs="+", default=None, metavar="MAP",
                         help="density maps (.mrc), zero in the solvent")
 
@@ -73,8 +74,8 @@ def parser():
     kind.add_argument("--wedge", type=number(float, -90, 90), nargs=2, default=None, metavar=("LOW", "HIGH"),
                       help="first and last tilt in degrees about Y (default: -60 60)")
     kind.add_argument("--missing", default="", metavar="FILE",
-                      help="table of missing regions: missingRegionNumber, missingRegionType (wedge_y, wedge_x, pyramid, "
-                           "cone, weight) and their limits")
+                      help="table of missing regions: missingRegionNumber, missingRegionType (wedge_y, wedge_x, "
+                           "pyramid, cone, weight) and their limits")
     kind.add_argument("--no_wedge", action="store_true", help="nothing is missing")
     missing.add_argument("--noise_everywhere", action="store_true",
                          help="leave the noise in the missing region, where only the signal is set to zero")

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import UserError
 from .located import split_location
 from .metadata import image_table, read_metadata
+from .stack import first_bytes
 from .star import MetaData
 from .whole import whole_file
 
@@ -26,11 +27,7 @@ ORIENTATION = ("angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ"
 
 def text_kind(path):
     """What a text file holds, by its first lines: ``star``, ``docfile``, ``selfile``, or None for anything else."""
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(_SNIFFED)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    raw = first_bytes(path, _SNIFFED)
     if b"\0" in raw:
         return None
     lines = (line.strip() for line in raw.decode("utf-8", "surrogateescape").splitlines())
@@ -83,7 +80,8 @@ def read_docfile(path):
         images.append(image)
         rows.append(_values(path, number, line))
         if len(rows[-1]) != len(rows[0]):
-            raise UserError(f"{path}, line {number}: {len(rows[-1])} values, expected {len(rows[0])} as in the first row")
+            raise UserError(f"{path}, line {number}: {len(rows[-1])} values, "
+                            f"expected {len(rows[0])} as in the first row")
         image = None
     if not images:
         raise UserError(f"{path}: lists no images")

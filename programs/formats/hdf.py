@@ -1,4 +1,7 @@
-"""EMAN's HDF5 stacks, of images or volumes: group ``/MDF/images/<i>`` holds an image's pixels and its ``EMAN.*`` attributes."""
+"""EMAN's HDF5 stacks, of images or volumes.
+
+Group ``/MDF/images/<i>`` holds an image's pixels and its ``EMAN.*`` attributes.
+"""
 import os
 from contextlib import contextmanager
 

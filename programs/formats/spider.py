@@ -4,7 +4,7 @@ import os
 import numpy as np
 
 from ..errors import UserError
-from .stack import MappedStack
+from .stack import MappedStack, first_bytes
 
 _WORDS = 27                                     # of the header that matter, float32
 _LAYOUT = [0, 1, 4, 11, 12, 21, 22, 23]         # NSLICE NROW IFORM NSAM LABREC LABBYT LENBYT ISTACK, counted from 0
@@ -27,12 +27,7 @@ def open_spider_volumes(path):
 
     An image is a volume of one section.
     """
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(4 * _WORDS)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    header = read_header(raw)
+    header = read_header(first_bytes(path, 4 * _WORDS))
     if header is None:
         raise UserError(f"{path}: not a readable SPIDER file: not a valid Spider file")
     order, offset, (count, *shape), stacked = header

@@ -1,6 +1,8 @@
 """A file of images or volumes seen through a memory map."""
 import numpy as np
 
+from ..errors import UserError
+
 
 class MappedStack:
     """Images or volumes of one file; nothing is read until it is asked for.
@@ -25,3 +27,12 @@ class MappedStack:
     def read(self, indices):
         """float32 (B, ny, nx) or (B, nz, ny, nx) of the given items: a slice or 0-based indices."""
         return np.array(self.data[indices], dtype=np.float32)
+
+
+def first_bytes(path, count):
+    """Up to ``count`` bytes from a file's beginning; :class:`UserError` when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

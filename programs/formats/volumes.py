@@ -7,6 +7,7 @@ from ..errors import UserError
 from .docfile import read_docfile, read_selfile, text_kind
 from .located import Source, without_suffix
 from .metadata import image_table, read_list, read_metadata
+from .stack import first_bytes
 
 _LIST = (".lst",)
 _MRC = (".mrc", ".mrcs", ".st", ".map", ".rec", ".ali")
@@ -29,8 +30,9 @@ def open_volumes(path):
     before, name = _split(path)
     if before is not None:
         return VolumeSource(image_table([str(path)], name))
-    count = open_volume_file(name).shape[0]
-    return VolumeSource(image_table([f"{i:06d}@{name}" for i in range(1, count + 1)] if count > 1 else [name], name))
+    stack = open_volume_file(name)
+    images = [name] if stack.shape[0] == 1 else [f"{number:06d}@{name}" for number in stack.numbers]
+    return VolumeSource(image_table(images, name))
 
 
 def read_volume_table(path):
@@ -47,8 +49,8 @@ def read_volume_table(path):
 def open_volume_file(path):
     """Open one volume or stack of volumes.
 
-    Returns an object with ``shape`` (count, nz, ny, nx), ``pixel_size`` (Å or None) and ``read(indices)`` (slice or
-    0-based) -> float32 (B, nz, ny, nx).
+    Returns an object with ``shape`` (count, nz, ny, nx), ``pixel_size`` (Å or None), ``numbers`` (1-based, of the volumes
+    that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, nz, ny, nx).
     """
     path, kind = without_suffix(path), _kind(path)
     # imported here: programs start quickly, and few need every kind
@@ -102,11 +104,7 @@ def _table(path, block):
 
 
 def _kind(path):
-    try:
-        with open(path, "rb") as file:
-            raw = file.read(_SNIFFED)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    raw = first_bytes(path, _SNIFFED)
     if raw.startswith(_HDF_MAGIC):
         return "hdf"
     # an MRC file that lacks its magic is recognised by its name and gets a better message than ours

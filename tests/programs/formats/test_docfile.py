@@ -122,7 +122,8 @@ def test_paths_of_poses_may_start_at_their_own_folder():
 
 def test_an_image_without_a_pose_is_named():
     images, poses = image_table(["a/x.scl", "c/y.scl"], "in.xmd"), image_table(["a/x.scl", "b/x.scl"], "poses.xmd")
-    assert error(merged, images, poses) == "in.xmd: row 2: no orientation for c/y.scl: poses.xmd has no row of that image"
+    assert error(merged, images, poses) == ("in.xmd: row 2: no orientation for c/y.scl: poses.xmd has no row of that "
+                                            "image")
     images = image_table(["d/x.scl"], "in.xmd")
     assert error(merged, images, poses) == ("in.xmd: row 1: no orientation for d/x.scl: poses.xmd has 2 rows with its "
                                             "file name, none with its path")

@@ -95,6 +95,16 @@ def test_a_stack_alone_and_one_of_it(tmp_path):
                                   "expected number@stack with a number from 1 to 3")
 
 
+def test_a_hdf_stack_with_gaps(tmp_path):
+    import h5py
+    volumes = random_volumes(2)
+    with h5py.File(tmp_path / "x.hdf", "w") as file:
+        file["MDF/images/0/image"], file["MDF/images/2/image"] = volumes
+    source = open_volumes(tmp_path / "x.hdf")
+    assert [image[:6] for image in source.metadata["image"]] == ["000001", "000003"]
+    assert (source.read(slice(None)) == volumes).all()
+
+
 @pytest.mark.parametrize(("sections", "ispg", "mz", "count"), [
     (3 * N, 401, N, 3), (3 * N, 0, 1, 3), (3 * N, 1, 3 * N, 3), (N, 0, 1, 1), (N, 1, N, 1), (N, 401, N, 1)])
 def test_what_an_mrc_stack_of_volumes_is(tmp_path, sections, ispg, mz, count):
