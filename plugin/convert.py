@@ -10,9 +10,9 @@ from mlalign.programs.geometry import pose_matrix
 
 # columns of the programs' results that become attributes of the classified particles and of the classes
 PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "kstest",
-                   "defocusGroup")
+                   "defocusGroup", "halfSet")
 CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution")
-WHOLE_SCORES = {"_mlalignDefocusGroup"}
+WHOLE_SCORES = {"_mlalignDefocusGroup", "_mlalignHalfSet"}
 
 
 # ---- from Scipion
@@ -25,8 +25,16 @@ def write_images(images, path):
     and, when the set has them, micrograph, micrographId, rlnOpticsGroup, and the CTF in Xmipp's labels and units.
     Returns the number of rows; raises ValueError when no image is enabled.
     """
+    return write_rows(path, _rows(images), images)
+
+
+def write_rows(path, rows, items):
+    """Write rows, an iterable of dicts with the same labels, as block ``particles`` of a STAR file; their number.
+
+    items: the set they come from, for messages.  Raises ValueError for labels that differ, and when there is no row.
+    """
     columns = None
-    for row in _rows(images):
+    for row in rows:
         columns = columns or {label: [] for label in row}
         different = [label for label in {**columns, **row} if (label in columns) != (label in row)]
         if different:
@@ -35,22 +43,19 @@ def write_images(images, path):
         for label, values in columns.items():
             values.append(row[label])
     if not columns:
-        raise ValueError(f"{images} has no enabled item")
+        raise ValueError(f"{items} has no enabled item")
     write_star(path, {"particles": {label: _column(values) for label, values in columns.items()}})
     return len(columns["itemId"])
 
 
 def _rows(images):
-    sampling = images.getSamplingRate()
     if isinstance(images, SetOfClasses):
-        for one in images.iterItems():
-            if one.isEnabled():
-                yield _row(one.getRepresentative(), one.getObjId(), sampling)
+        yield from representatives(images)
         return
-    has_ctf = images.hasCTF()
+    sampling, has_ctf = images.getSamplingRate(), images.hasCTF()
     for image in images.iterItems():
         if image.isEnabled():
-            row = _row(image, image.getObjId(), sampling)
+            row = image_row(image, image.getObjId(), sampling)
             row.update(_micrograph(image))
             row.update(_optics_group(image))
             if has_ctf:
@@ -58,12 +63,22 @@ def _rows(images):
             yield row
 
 
-def _row(image, item_id, sampling):
+def representatives(classes):
+    """Rows of the representatives of the enabled classes of a set."""
+    for one in classes.iterItems():
+        if one.isEnabled():
+            yield image_row(one.getRepresentative(), one.getObjId(), classes.getSamplingRate())
+
+
+def image_row(image, item_id, sampling):
+    """What a table says of any image or volume: {label: value}."""
+    return {"itemId": item_id, "image": location(image), "enabled": 1, "samplingRate": sampling}
+
+
+def location(image):
+    """Where an image or volume of Scipion is, as the programs want to have it: ``index@path``, or ``path``."""
     index, path = image.getLocation()
-    return {"itemId": item_id,
-            "image": f"{index:06d}@{path}" if index else path,
-            "enabled": 1,
-            "samplingRate": sampling}
+    return f"{index:06d}@{path}" if index else path
 
 
 def _micrograph(image):
@@ -101,21 +116,22 @@ def _column(values):
     return np.array(values, dtype=object if isinstance(values[0], str) else None)
 
 
-def background(images, count=25):
-    """(mean, standard deviation) outside the circle in the box: medians over ``count`` images of the set.
-
-    Raises UserError when an image cannot be read.
-    """
-    ids = sorted(images.getIdSet())
-    corners = np.array([_corners(images[one]) for one in ids[::max(1, len(ids) // count)]])
-    return float(np.median(corners.mean(axis=1))), float(np.median(corners.std(axis=1)))
-
-
-def _corners(image):
+def corners(image):
+    """The pixels (P,) of an image outside the circle in its box; UserError when it cannot be read."""
     index, path = image.getLocation()
     pixels = open_stack(path).read([max(index, 1) - 1])[0]
     y, x = (np.arange(side) - side // 2 for side in pixels.shape)
     return pixels[np.hypot(y[:, None], x) > len(x) / 2]
+
+
+def background(images, count=25, of_image=corners):
+    """(mean, standard deviation) of the background: medians over ``count`` images of the set.
+
+    of_image: image -> its background (P,).
+    """
+    ids = sorted(images.getIdSet())
+    pixels = np.array([of_image(images[one]) for one in ids[::max(1, len(ids) // count)]])
+    return float(np.median(pixels.mean(axis=1))), float(np.median(pixels.std(axis=1)))
 
 
 # ---- to Scipion
@@ -144,33 +160,57 @@ def read_table(path, block=None):
 def fill_classes2d(classes, prefix):
     """Classify the images of a new SetOfClasses2D as ``<prefix>images.xmd`` and ``<prefix>classes.xmd`` say.
 
-    Particles get their class, a transform and scores (attributes ``_mlalignPMax``, …); classes get the
-    reference as representative and their scores.  Classes without particles are left out.
-    Raises ValueError when the rows are not those of the set's enabled items, in order.
+    See :func:`fill_classes`.
     """
     particles = read_table(prefix + "images.xmd")
-    references = read_table(prefix + "classes.xmd", "classes")
-    ids, refs, transforms = particles["itemId"], particles["ref"], pose_transforms(particles)
-    scores = _scores(particles, PARTICLE_SCORES)
-    rows = iter(range(len(particles)))
+    fill_classes(classes, particles, read_table(prefix + "classes.xmd", "classes"), pose_transforms(particles),
+                 type(classes).ITEM_TYPE.setAlignment2D)
+
+
+def fill_classes(classes, particles, references, transforms, set_alignment):
+    """Classify the images of a new set of classes as tables of the particles and of the classes say.
+
+    Particles get their class, a transform (of ``transforms``, (rows, 4, 4)) and scores (attributes ``_mlalignPMax``,
+    …); classes get the reference as representative and their scores.  Classes without particles are left out.
+    set_alignment: called with every new class.
+    Raises ValueError when the rows are not those of the set's enabled items, in order.
+    """
+    aligned = Aligned(particles, transforms)
 
     def update_item(item, _):
-        row = next(rows, None)
-        if row is None or ids[row] != item.getObjId():
-            found = "the end of the file" if row is None else f"itemId {ids[row]}"
-            raise ValueError(f"{prefix}images.xmd: expected itemId {item.getObjId()}, found {found}")
-        item.setClassId(int(refs[row]))
-        item.setTransform(Transform(transforms[row]))
-        _set_scores(item, scores, row)
+        aligned.update(item)
 
     def update_class(one):
-        one.setAlignment2D()
+        set_alignment(one)
         set_reference(one, references, one.getObjId(), classes.getImages().getSamplingRate())
 
     # Not through itemDataIterator: that one skips a row for every disabled item, and we wrote none.
     classes.classifyItems(update_item, update_class, doClone=False)
-    if next(rows, None) is not None:
-        raise ValueError(f"{prefix}images.xmd has {len(particles)} rows, more than the set has enabled items")
+    aligned.finish()
+
+
+class Aligned:
+    """Gives the enabled items of a set, in order, what the rows of a table say of them."""
+
+    def __init__(self, table, transforms):
+        self.table, self.transforms = table, transforms
+        self.ids, self.refs, self.scores = table["itemId"], table["ref"], _scores(table, PARTICLE_SCORES)
+        self.rows = iter(range(len(table)))
+
+    def update(self, item):
+        """The next item's class, transform and scores; ValueError when the next row is another's."""
+        row = next(self.rows, None)
+        if row is None or self.ids[row] != item.getObjId():
+            found = "the end of the file" if row is None else f"itemId {self.ids[row]}"
+            raise ValueError(f"{self.table.path}: expected itemId {item.getObjId()}, found {found}")
+        item.setClassId(int(self.refs[row]))
+        item.setTransform(Transform(self.transforms[row]))
+        _set_scores(item, self.scores, row)
+
+    def finish(self):
+        """ValueError when there are more rows than there were items."""
+        if next(self.rows, None) is not None:
+            raise ValueError(f"{self.table.path} has {len(self.table)} rows, more than the set has enabled items")
 
 
 def set_reference(one, references, ref, sampling):
@@ -186,9 +226,14 @@ def set_reference(one, references, ref, sampling):
 def fill_averages(averages, classes):
     """Put the representatives of a SetOfClasses2D, with their scores, into a new SetOfAverages."""
     averages.copyInfo(classes.getImages())
-    averages.setSamplingRate(classes.getSamplingRate())
     averages.setHasCTF(False)
     averages.setAlignment(ALIGN_NONE)
+    append_averages(averages, classes)
+
+
+def append_averages(averages, classes):
+    """Append the representatives of a set of classes, with their scores, to a set of images or volumes."""
+    averages.setSamplingRate(classes.getSamplingRate())
     for one in classes.iterItems():
         average = one.getRepresentative().clone()
         average.setObjId(one.getObjId())

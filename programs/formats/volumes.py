@@ -52,7 +52,8 @@ def open_volume_file(path):
     Returns an object with ``shape`` (count, nz, ny, nx), ``pixel_size`` (Å or None), ``numbers`` (1-based, of the volumes
     that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, nz, ny, nx).
     """
-    path, kind = without_suffix(path), _kind(path)
+    path = without_suffix(path)
+    kind = _kind(path)
     # imported here: programs start quickly, and few need every kind
     if kind == "mrc":
         from .mrc import open_mrc_volumes
