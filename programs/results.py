@@ -66,7 +66,7 @@ class NoiseGroup:
 class Results:
     """The files of one run, whatever the program.  Tables already read are kept, and read again when changed.
 
-    A sub-class says where files are: :meth:`prefix`, :meth:`classes_file`, :meth:`iterations` and ``log_file``.
+    A sub-class says where files are: every method that raises NotImplementedError here.
     """
 
     info_labels, class_labels = INFO, PER_CLASS     # of the :class:`History`
@@ -91,6 +91,10 @@ class Results:
 
     def iterations(self):
         """Numbers of the iterations whose result is on disk, rising."""
+        raise NotImplementedError
+
+    def checkpoints(self):
+        """Numbers of the iterations that the program can go on from, rising."""
         raise NotImplementedError
 
     def results(self):
@@ -185,8 +189,10 @@ class Run(Results):
         return Path(self.prefix(iteration) + "classes.xmd")
 
     def iterations(self):
-        folders = Path(self.oroot + "extra").glob("iter*/iter_classes.xmd")
-        return sorted(int(match[1]) for folder in folders if (match := _ITERATION.match(folder.parent.name)))
+        return self._numbers("classes.xmd")
+
+    def checkpoints(self):
+        return self._numbers("checkpoint.npz")
 
     def members(self, iteration, ref):
         """Table of the particles of class ``ref`` (1, 2, …) with their poses; empty for an empty class."""
@@ -209,6 +215,11 @@ class Run(Results):
 
     def _place(self):
         return f"{self.oroot}extra"
+
+    def _numbers(self, name):
+        """The iterations that have a file of this name."""
+        found = Path(self.oroot + "extra").glob(f"iter*/iter_{name}")
+        return sorted(int(match[1]) for path in found if (match := _ITERATION.match(path.parent.name)))
 
     def _spectra_files(self, iteration):
         return [Path(f"{self.prefix(iteration)}{name}.xmd") for name in ("noise", "ssnr")]

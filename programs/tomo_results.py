@@ -50,7 +50,6 @@ class TomoRun(Results):
         return self._numbers("ref.xmd")
 
     def checkpoints(self):
-        """Numbers of the iterations that the program can go on from, rising."""
         return self._numbers("checkpoint.npz")
 
     def images(self, iteration=FINAL):

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import time
-from pathlib import Path
 from subprocess import CalledProcessError
 
 from pyworkflow.utils import cleanPath
@@ -24,11 +23,11 @@ class ProgramProtocol:
     ``RESUMABLE`` changed, else its old files are removed.
 
     A sub-class defines ``_program``, ``_prefix``, ``_inputPointers``, ``_options``, ``convertInputStep`` and
-    ``createOutputStep``.
+    ``createOutputStep``; and ``_root``, ``getRun`` and ``_goingOn`` where the program's files have other names.
     """
 
     _program = None         # the subcommand of ``mlalign``
-    _prefix = None          # its files are extra/<_prefix>_…
+    _prefix = None          # its files are extra/<_prefix>_…, unless _root says otherwise
     # Options that say how far and how fast, not what is computed.
     RESUMABLE = ("--iter", "--eps", "--thr", "--memory", "--write_probs")
 
@@ -59,17 +58,23 @@ class ProgramProtocol:
     def runProgramStep(self, options, signature):
         state = self._prepareRun(options, signature)
         options = {**options, "--random_seed": state["seed"]}
-        last = self._lastCheckpoint()
-        if last is not None:
-            # The iterations asked for may be fewer than those done already.
-            fewer = options["--iter"] < last
-            options.update({"--restart": options["--iter"]} if fewer else {"--continue": True})
+        there = self.getRun().checkpoints()
+        if there:
+            options.update(self._goingOn(options, there[-1]))
         self._runProgram(command_line(options))
+
+    def _goingOn(self, options, last):
+        """The options by which the program goes on after its iteration ``last``."""
+        # The iterations asked for may be fewer than those done already.
+        return {"--restart": options["--iter"]} if options["--iter"] < last else {"--continue": True}
+
+    def _whatIsComputed(self, options):
+        """The part of the options that must be the same for a run to go on."""
+        return {option: value for option, value in options.items() if option not in self.RESUMABLE}
 
     def _prepareRun(self, options, signature):
         """{identity, seed, root} of this run; the files of an earlier run that it cannot resume are removed."""
-        same = {option: value for option, value in options.items() if option not in self.RESUMABLE}
-        identity = digest(same, signature)
+        identity = digest(self._whatIsComputed(options), signature)
         path = self._getExtraPath("run.json")
         if os.path.exists(path):
             with open(path) as file:
@@ -119,12 +124,6 @@ class ProgramProtocol:
     def getRun(self):
         """The :class:`~mlalign.programs.results.Run` of the program's files, there or still to come."""
         return Run(self._root())
-
-    def _lastCheckpoint(self):
-        """Number of the last iteration that the program can go on from, or None."""
-        found = [int(path.parent.name[len("iter"):])
-                 for path in Path(self._root() + "extra").glob("iter*/iter_checkpoint.npz")]
-        return max(found, default=None)
 
 
 def command_line(options):
