@@ -16,6 +16,7 @@ PACKAGES = {
     "mlalign.protocols": "protocols",
     "mlalign.viewers": "viewers",
     "mlalign.viewers.gallery": "viewers/gallery",
+    "mlalign.viewers.tomo": "viewers/tomo",
     "mlalign.programs": "programs",
     "mlalign.programs.engine": "programs/engine",
     "mlalign.programs.formats": "programs/formats",

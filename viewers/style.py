@@ -37,9 +37,12 @@ class Plot(NamedTuple):
     meaning: str
 
 
-def lay_out(figure, plots, style, *arguments):
-    """Draw :class:`Plot` after plot on a cleared ``figure``; their functions get the axes and ``arguments``."""
-    columns, rows = grid(len(plots))
+def lay_out(figure, plots, style, *arguments, columns=None):
+    """Draw :class:`Plot` after plot on a cleared ``figure``; their functions get the axes and ``arguments``.
+
+    columns: in which they are arranged; None: as :func:`grid` says
+    """
+    columns, rows = (columns, math.ceil(len(plots) / columns)) if columns else grid(len(plots))
     with rc_context(style):
         figure.clear()
         figure.set_facecolor(style["figure.facecolor"])
@@ -54,6 +57,13 @@ def grid(count):
     """(columns, rows) in which :func:`lay_out` arranges ``count`` plots."""
     columns = min(math.ceil(math.sqrt(count)), 3)
     return columns, math.ceil(count / columns)
+
+
+def columns_for(figure, count, aspect):
+    """In how many columns ``count`` panels, ``aspect`` times as wide as high, are largest on a figure."""
+    width, height = figure.get_size_inches()
+    return max(range(1, count + 1), key=lambda columns: min(width / columns / aspect,
+                                                            height / math.ceil(count / columns)))
 
 
 def muted(axes):

@@ -10,12 +10,17 @@ from ...programs.options import Parser
 from ...programs.results import parse_iterations
 
 DESCRIPTION = """\
-Look at images in a window.
+Look at images or volumes in a window.
 
 For FILE = the classes.xmd of a run (or of one of its iterations) it shows the class averages with their sizes
 and resolutions, each class's members aligned with it, its FRC curve, all iterations, plots of the convergence
 and, for mlf_align2d, the spectra of noise and signal; a run that is still going on can be followed.  Any other
 metadata (.xmd, .star) or stack (.mrcs, .spi, .hdf) is shown image by image.
+
+For FILE = the ref.xmd of a run of ml_tomo (or of one of its iterations) it shows the class volumes as slices or
+projections in three directions, one of them large to scroll through, with its FSC curve, the directions its
+particles look along and what they observed of its Fourier space.  Volumes (.mrc, .map, .vol, .hdf; several may be
+given), or metadata that lists volumes, are shown likewise.
 """
 
 EXAMPLES = """\
@@ -23,17 +28,21 @@ keys:
   arrows, shift, ctrl   choose classes          < >      previous, next iteration
   + -                   thumbnail size          p        play the iterations
   escape                choose none             ctrl+s   save a picture
+  v                     slices or projections of volumes
 
 examples:
   mlalign view out/ml2d_classes.xmd
   mlalign view out/ml2d_classes.xmd --follow
   mlalign view particles.star
+  mlalign view out/mltomo_ref.xmd --follow
+  mlalign view out/mltomo_ref000001.mrc out/mltomo_ref000002.mrc
 """
 
 
 def parser():
     p = Parser("mlalign view", DESCRIPTION, EXAMPLES)
-    p.add_argument("file", metavar="FILE", help="a run's classes.xmd, any metadata, or a stack of images")
+    p.add_argument("files", metavar="FILE", nargs="+",
+                   help="a run's classes.xmd or ref.xmd, any metadata, a stack of images, or volumes")
     p.add_argument("--plots", action="store_true", help="open on the plots of the convergence")
     p.add_argument("--iterations", metavar="LIST", default="",
                    help="offer only these iterations, such as 1,3-5, and begin with the last of them")
@@ -59,29 +68,40 @@ def choose(arguments):
 
     Raises :class:`UserError` when it cannot be shown.
     """
-    from .pictures import ClassPictures, open_pictures
-    pictures, run = open_pictures(arguments.file)
+    from ..tomo.volumes import open_any
+    pictures, run = open_any(arguments.files)
     if run is None and (arguments.plots or arguments.iterations or arguments.follow):
-        raise UserError(f"{arguments.file}: --plots, --iterations and --follow need the classes.xmd of a run")
+        raise UserError(f"{arguments.files[0]}: --plots, --iterations and --follow need the classes.xmd of a run, "
+                        "or the ref.xmd of a run of ml_tomo")
     if not arguments.iterations:
         return pictures, run, None
     only = parse_iterations(arguments.iterations)
     there = [iteration for iteration in only if iteration in run.iterations()]
     if not there:
-        raise UserError(f"{run.oroot}extra: none of the iterations {arguments.iterations} is there")
-    return ClassPictures(run, there[-1]), run, only
+        raise UserError(f"{run.oroot}: none of the iterations {arguments.iterations} is there")
+    return pictures.at(there[-1]), run, only
 
 
 def open_window(arguments):
     """The :class:`~.window.GalleryWindow` for parsed arguments; raises what :func:`choose` raises."""
     pictures, run, only = choose(arguments)
     application = make_application()
-    from .window import CONVERGENCE, GalleryWindow
-    window = GalleryWindow(pictures, run, only, arguments.follow, arguments.title)
+    from .window import CONVERGENCE
+    window = _window_for(pictures)(pictures, run, only, arguments.follow, arguments.title)
     window.application = application        # lives as long as its window
     if arguments.plots:
         window.set_page(CONVERGENCE)
     return window
+
+
+def _window_for(pictures):
+    """The window's class for pictures of that kind."""
+    from ..tomo.volumes import VolumePictures
+    if isinstance(pictures, VolumePictures):
+        from ..tomo.window import VolumeWindow
+        return VolumeWindow
+    from .window import GalleryWindow
+    return GalleryWindow
 
 
 def _view(arguments):

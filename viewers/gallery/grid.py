@@ -231,7 +231,8 @@ def _text(painter, rect, candidates, color, font, align=Qt.AlignLeft):
 class ThumbnailView(QListView):
     """A grid of thumbnails that fills the width, with zoom (+, -, ctrl and wheel) and arrow keys.
 
-    size : height of the thumbnails as asked for      shown : as painted, somewhat larger so that rows are full
+    size : height of the thumbnails as asked for
+    shown : as painted, somewhat larger so that rows of several are full
     """
     zoomed = pyqtSignal(int)      # the new size
 
@@ -273,10 +274,11 @@ class ThumbnailView(QListView):
         self.set_size(round(self.size * ZOOM**steps))
 
     def _arrange(self):
-        wanted = self.delegate.card_size(self.size).width()
-        self.shown = self.size + max(self._width() // self.columns() - wanted, 0) // self.delegate.aspect
+        wanted, columns = self.delegate.card_size(self.size).width(), self.columns()
+        room = max(self._width() // columns - wanted, 0)
+        self.shown = self.size + (room // self.delegate.aspect if columns > 1 else 0)
         card = self.delegate.card_size(self.shown)
-        self.setGridSize(card)
+        self.setGridSize(card if columns > 1 else QSize(wanted + room, card.height()))
         self.verticalScrollBar().setSingleStep(max(card.height() // 3, 1))
 
     def resizeEvent(self, event):

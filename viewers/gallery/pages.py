@@ -26,11 +26,15 @@ class Page(NamedTuple):
 
 
 class PlotPage(QWidget):
-    """A canvas, or a line that says why there is nothing to draw."""
+    """A canvas, or a line that says why there is nothing to draw.
 
-    def __init__(self, parent=None):
+    draw: called with a figure, a run (see :mod:`mlalign.programs.results`), the iteration shown (or FINAL) and the
+        iterations to show beside it (None: all); may raise :class:`UserError`
+    """
+
+    def __init__(self, draw, parent=None):
         super().__init__(parent)
-        self.canvas = None
+        self.canvas, self._draw = None, draw
         self.empty = QLabel(objectName="empty")
         self.empty.setMargin(40)
         self._stack = QStackedWidget()
@@ -40,16 +44,12 @@ class PlotPage(QWidget):
         layout.addWidget(self._stack)
 
     def show_result(self, run, iteration, only=None):
-        """Draw ``iteration`` (or FINAL) of a run; only: the iterations to show beside it, None for all."""
-        raise NotImplementedError
-
-    def _show(self, draw, *arguments):
-        """Call ``draw(figure, *arguments)``, or show the :class:`UserError` it raises."""
+        """Draw the page anew."""
         if self.canvas is None:
             self.canvas = new_canvas()
             self._stack.addWidget(self.canvas)
         try:
-            draw(self.canvas.figure, *arguments)
+            self._draw(self.canvas.figure, run, iteration, only)
         except UserError as error:
             self.empty.setText(str(error))
             return self._stack.setCurrentWidget(self.empty)
@@ -57,25 +57,13 @@ class PlotPage(QWidget):
         self._stack.setCurrentWidget(self.canvas)
 
 
-class ConvergencePage(PlotPage):
+def draw_history(figure, run, iteration, only):
     """All plots of a run's history as it is now, whatever the iteration."""
-
-    def show_result(self, run, iteration, only=None):
-        self._show(_draw_history, run)
-
-
-class SpectraPage(PlotPage):
-    """The spectra of noise and signal at one iteration, and their development."""
-
-    def show_result(self, run, iteration, only=None):
-        self._show(_draw_spectra, run, iteration, only)
-
-
-def _draw_history(figure, run):
     from .. import plots, style
     plots.draw(figure, run.history(), style=style.DARK)
 
 
-def _draw_spectra(figure, run, iteration, only):
+def draw_spectra(figure, run, iteration, only):
+    """The spectra of noise and signal at one iteration, and their development."""
     from .. import spectra, style
     spectra.draw(figure, spectra.Spectra.of_run(run, iteration, only), style=style.DARK)

@@ -41,7 +41,7 @@ class Pictures:
     keys    : what identifies the items when another result of the same run is shown, one per item
     aspect  : width of the images over their height
     """
-    has_members, aspect = False, 1
+    has_members, aspect, unit = False, 1, "images"
 
     def __init__(self, title, source, columns, keys):
         self.title, self.source, self.columns, self.keys = title, source, columns, list(keys)
@@ -75,7 +75,7 @@ class Pictures:
         return "\n".join(f"{label}: {text}" for label, text in self.numbers(item))
 
     def subtitle(self):
-        return ", ".join([f"{len(self):,} images", *_geometry(self.source)])
+        return ", ".join([f"{len(self):,} {self.unit if len(self) > 1 else self.unit[:-1]}", *_geometry(self.source)])
 
     def summary(self, items):
         """What the selected items amount to, in words."""
@@ -100,11 +100,7 @@ class FilePictures(Pictures):
 
     def __init__(self, path):
         source = open_images(path)
-        columns = {"number": Column("Number", source.rows, str, descending=False)}
-        for label, values in source.metadata.columns.items():
-            if values.dtype != object and label not in ("itemId", "enabled") and values.min() != values.max():
-                columns[label] = Column(label, values, "{:.6g}".format)
-        super().__init__(Path(path).name, source, columns, source.rows)
+        super().__init__(Path(path).name, source, varying_columns(source), source.rows)
 
 
 class RunPictures(Pictures):
@@ -151,7 +147,7 @@ class RunPictures(Pictures):
         right = (resolution.text(resolution.values[item]),) if resolution.values[item] > 0 else ()
         share = self.columns["share"].text(self.share[item])
         below = (f"{particles:,}  ·  {share}", f"{particles:,}")
-        return Caption(str(self.refs[item]), right, below, faded=particles == 0)
+        return Caption(str(self.refs[item]), right, below, faded=particles == 0 and self.share.any())
 
 
 class ClassPictures(RunPictures):
@@ -209,6 +205,15 @@ def open_pictures(path):
         return FilePictures(path), None
     run, iteration = found
     return ClassPictures(run, run.newest() if iteration is FINAL else iteration), run
+
+
+def varying_columns(source):
+    """Columns of a file's images or volumes: their number, and the numbers that differ between them."""
+    columns = {"number": Column("Number", source.rows, str, descending=False)}
+    for label, values in source.metadata.columns.items():
+        if values.dtype != object and label not in ("itemId", "enabled") and values.min() != values.max():
+            columns[label] = Column(label, values, "{:.6g}".format)
+    return columns
 
 
 def _class_columns(table):

@@ -21,7 +21,7 @@ from . import export
 from .controls import IterationBar, TopBar, bar
 from .details import Details
 from .grid import ThumbnailDelegate, ThumbnailModel, ThumbnailView
-from .pages import ConvergencePage, Page, SpectraPage
+from .pages import Page, PlotPage, draw_history, draw_spectra
 
 POLL = 1500                 # ms between looks for new iterations
 CLASSES, CONVERGENCE = range(2)     # pages; others may follow
@@ -43,8 +43,7 @@ class GalleryWindow(QMainWindow):
         self.sort, self.descending = pictures.default_sort, pictures.columns[pictures.default_sort].descending
         self.each = False
         self.model = ThumbnailModel(aspect=pictures.aspect, parent=self)
-        self.view = ThumbnailView(self.model, _first_size(len(pictures), pictures.aspect), 2 if run else 1,
-                                  self.delegate)
+        self.view = ThumbnailView(self.model, self.first_thumbnail(len(pictures)), 2 if run else 1, self.delegate)
         self.plots = self.make_pages() if run else []
         self.details = self.make_details()
         self.top = TopBar({"Classes": "The class averages", **{page.name: page.tip for page in self.plots}})
@@ -63,13 +62,21 @@ class GalleryWindow(QMainWindow):
 
     # ---- what it is made of
 
+    def first_thumbnail(self, count):
+        """Size of thumbnails of which a few dozen can be seen at once."""
+        return int(np.clip(round(760 / np.sqrt(max(count, 1))), 96, 260))
+
+    def make_grid(self):
+        """What is left of the details: the thumbnails."""
+        return self.view
+
     def make_details(self):
         """The :class:`~.details.DetailsPane` beside the grid."""
         return Details()
 
     def make_pages(self):
         """The run's :class:`~.pages.Page` list, that of the convergence first."""
-        self.convergence, self.spectra = ConvergencePage(), SpectraPage()
+        self.convergence, self.spectra = PlotPage(draw_history), PlotPage(draw_spectra)
         pages = [Page("Convergence", "Plots over the iterations", self.convergence, "plots", follows=False)]
         if self.run.has_spectra(self.pictures.iteration):
             pages.append(Page("Spectra", "Power of noise and signal at an iteration", self.spectra, "spectra"))
@@ -78,7 +85,7 @@ class GalleryWindow(QMainWindow):
     def _build(self):
         self.resize(*self.first_size)
         split = QSplitter()
-        split.addWidget(self.view)
+        split.addWidget(self.make_grid())
         split.addWidget(self.details)
         split.setHandleWidth(1)
         split.setStretchFactor(0, 1)
@@ -261,8 +268,3 @@ class GalleryWindow(QMainWindow):
         self._polling.stop()
         self.details.stop()
         super().closeEvent(event)
-
-
-def _first_size(count, aspect):
-    """Thumbnails as large as lets a few dozen be seen at once."""
-    return int(np.clip(round(760 / np.sqrt(max(count * aspect, 1))), 96 / np.sqrt(aspect), 260))

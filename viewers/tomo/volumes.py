@@ -1,0 +1,189 @@
+"""What the gallery of volumes can show: each volume as a strip of three planes.  No Qt here."""
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from mrcfile.mrcfile import MrcFile
+
+from ...programs.errors import UserError
+from ...programs.formats.located import split_location, without_suffix
+from ...programs.formats.metadata import image_table
+from ...programs.formats.mrc import read_volume, write_volume
+from ...programs.formats.volumes import VolumeSource, open_volume_file, open_volumes
+from ...programs.results import FINAL
+from ...programs.tomo_results import TomoRun
+from ..gallery import imaging
+from ..gallery.pictures import Pictures, RunPictures, open_pictures, varying_columns
+from . import planes, sphere
+
+SLICES, PROJECTIONS = range(2)          # what a strip shows
+LEAST_SIDE = 8                          # voxels of a volume to look at
+IMAGE_STACKS = (".mrcs", ".st")         # names of stacks of images, unless they say that they hold volumes
+SAMPLE = 24                             # volumes looked at to choose grey levels that suit all
+KEPT = 4                                # volumes kept in memory, besides the strips of all
+
+
+class VolumePictures(Pictures):
+    """Volumes as pictures: a base class, mixed with what says which volumes.
+
+    view: :data:`SLICES` through the origin, or :data:`PROJECTIONS`
+    """
+    aspect, unit = 3, "volumes"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.view, self._strips = SLICES, {}
+        self.volume = lru_cache(KEPT)(self._read)
+
+    def image(self, item):
+        """float32 (n, 3 n): the planes xy, xz and yz side by side."""
+        if item not in self._strips:
+            volume = self.volume(item)
+            self._strips[item] = [planes.strip(planes.central_slices(volume)),
+                                  planes.strip(planes.projections(volume))]
+        return self._strips[item][self.view]
+
+    def levels(self):
+        rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), SAMPLE)).astype(int))
+        return imaging.contrast([self.image(row) for row in rows])
+
+    def slice_levels(self, item):
+        """Grey levels that suit all slices of one volume, from the central ones."""
+        return imaging.contrast(planes.central_slices(self.volume(item)))
+
+    def save_volume(self, path, item):
+        """Write a volume as MRC, whole or not at all; a file of its own is copied as it is.  Raises UserError."""
+        original = self.source.metadata["image"][item]
+        if os.path.isfile(original) and os.path.exists(path) and os.path.samefile(original, path):
+            raise UserError(f"{path}: that is the volume itself, expected another name")
+        write_volume(path, self.volume(item), self.pixel_size)
+
+    def _read(self, item):
+        """float32 (n, n, n)"""
+        return self.source.read(slice(item, item + 1))[0]
+
+    # ---- what only classes have
+
+    def fsc(self, item):
+        """(frequencies in 1/px, correlations) or None"""
+        return None
+
+    def directions(self, item):
+        """Where the particles of the class look: unit vectors (N, 3), or None."""
+        return None
+
+    def coverage(self, item):
+        """(n, n, n) observed part of Fourier space, see :func:`.plots3d.draw_coverage`; or None."""
+        return None
+
+    highest = 0.5               # frequency used, 1/px
+
+
+class VolumeFiles(VolumePictures, Pictures):
+    """The volumes of one or several files, or those that metadata lists."""
+    default_sort = "number"
+
+    def __init__(self, paths):
+        several = len(paths) > 1
+        source = VolumeSource(image_table(list(map(str, paths)), "command line")) if several else open_volumes(paths[0])
+        keys = [Path(path).stem for path in paths] if several else source.rows
+        super().__init__(f"{len(paths)} volumes" if several else Path(paths[0]).name, source,
+                         varying_columns(source), keys)
+
+    def name(self, item):
+        return str(self.keys[item]) if len(self) > 1 else self.title
+
+    def numbers(self, item):
+        volume = self.volume(item)
+        statistics = {"Mean": volume.mean(dtype=np.float64), "Deviation": volume.std(dtype=np.float64),
+                      "Lowest": volume.min(), "Highest": volume.max()}
+        return [*super().numbers(item), *((label, f"{value:.4g}") for label, value in statistics.items())]
+
+    def describe(self, item):
+        return f"{self.name(item)}\n{self.source.metadata['image'][item]}"
+
+
+class ClassVolumes(VolumePictures, RunPictures):
+    """The class averages of one result of a :class:`~mlalign.programs.tomo_results.TomoRun`."""
+    open_source = VolumeSource
+
+    def __init__(self, run, iteration):
+        super().__init__(run, iteration)
+        weight = self.columns.get("weight")
+        if weight is not None:          # of ml_tomo, a fraction
+            self.columns["weight"] = weight._replace(label="Fraction", text=lambda value: f"{100 * value:.1f} %")
+
+    def at(self, iteration):
+        other = super().at(iteration)
+        other.view = self.view
+        return other
+
+    @property
+    def highest(self):
+        used = self.run.info(self.iteration).get("maxres", 0)
+        return min(used, 0.5) if used > 0 else 0.5
+
+    def fsc(self, item):
+        curve = self.run.fsc(self.iteration, int(self.refs[item]))
+        return curve and (curve[0] * (self.run.pixel_size(self.iteration) or 1), curve[1])
+
+    def directions(self, item):
+        if not self.run.images_file(self.iteration).exists():
+            return None
+        members = self.run.members(self.iteration, int(self.refs[item]))
+        if not len(members):
+            return None
+        return sphere.viewing_directions(*(members.numbers(label) for label in ("angleRot", "angleTilt", "anglePsi")))
+
+    def coverage(self, item):
+        path = self.run.wedge_path(self.iteration, int(self.refs[item]))
+        return read_volume(path)[0] if path.exists() else None
+
+    def of_all(self, what):
+        """name of a class -> what ``what(item)`` gives, of those classes of which it is not None."""
+        found = {self.name(item): what(item) for item in range(len(self))}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def holds_volumes(path):
+    """Whether a file is a volume, or a stack of volumes, to be looked at as such: cubes, and not a stack of images.
+
+    A stack of images can be as deep as it is wide; it is told by its name, unless its header says volumes.
+    """
+    try:
+        shape = open_volume_file(path).shape[1:]
+    except UserError:
+        return False
+    if len(set(shape)) > 1 or shape[0] < LEAST_SIDE:
+        return False
+    name = without_suffix(str(path))
+    if Path(name).suffix.lower() not in IMAGE_STACKS:
+        return True
+    with MrcFile(name, header_only=True) as file:
+        return file.is_volume_stack()
+
+
+def open_any(paths):
+    """(pictures, run or None) of what ``mlalign view`` is given: classes of images or of volumes, images or volumes.
+
+    The final ``…_ref.xmd`` of a run that has not ended stands for its newest iteration.  Raises :class:`UserError`.
+    """
+    path, *others = paths
+    if others or holds_volumes(path):
+        return VolumeFiles(paths), None
+    found = TomoRun.of_file(path)
+    if found is not None:
+        run, iteration = found
+        return ClassVolumes(run, run.newest() if iteration is FINAL else iteration), run
+    try:
+        pictures, run = open_pictures(path)
+    except UserError as error:
+        # metadata of volumes: what is wrong is told of images only when it holds no volumes either
+        try:
+            return VolumeFiles(paths), None
+        except UserError:
+            raise error from None
+    if run is None and holds_volumes(split_location(pictures.source.metadata["image"][0])[1]):
+        return VolumeFiles(paths), None
+    return pictures, run
