@@ -18,6 +18,7 @@ from .ml2d_files import Result, RunFiles
 from .ml2d_input import read_inputs
 from .ml2d_resume import Resumable
 from .options import GIB
+from .running import duration, tell
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
 LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
@@ -285,7 +286,7 @@ class Classification(Resumable):
                  f"pMax {info['pMax']:.2f}, noise {info['sigmaNoise']:.4f}, offset {info['sigmaOffset']:.2f} px, "
                  f"{100 * info['changed']:.1f} % changed class, signal change {result.change.max():.1e}, "
                  f"classes {share.min():.1f} to {share.max():.1f} %, {seconds:.1f} s"
-                 + (f", at most {_duration(left)} to go" if left and self.iteration else ""))
+                 + (f", at most {duration(left)} to go" if left and self.iteration else ""))
 
     def _finish(self, estimator):
         self.files.publish(self.iteration)
@@ -298,10 +299,7 @@ class Classification(Resumable):
         self.log(f"done: class averages in {self.options.oroot}classes.mrcs, tables in {self.options.oroot}classes.xmd")
 
     def log(self, line):
-        print(line, flush=True)
-        self.files.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.files.log, "a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        tell(self.files.log, line)
 
 
 def _settings(options):
@@ -318,9 +316,3 @@ def _sum(statistics):
     for more in statistics[1:]:
         total = total + more
     return total
-
-
-def _duration(seconds):
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

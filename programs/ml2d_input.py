@@ -70,7 +70,7 @@ def read_inputs(options, files):
         raise UserError(f"{'--nref' if given is None else '--ref'}: {references} references for {source.count} "
                         "images, expected at least one image per reference")
     return Inputs(source, options.sampling_rate or source.pixel_size, given, references,
-                  _given_fractions(options.frac, references))
+                  given_fractions(options.frac, references))
 
 
 def _check_lengths(options, size):
@@ -96,7 +96,7 @@ def _given_references(options, size):
     return images
 
 
-def _given_fractions(path, references):
+def given_fractions(path, references):
     if not path:
         return None
     fractions = _read_fractions(path)

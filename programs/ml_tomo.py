@@ -173,6 +173,11 @@ def add_iterations(parser):
         help="maximum number of iterations, of each stage when several are given")
     add("--eps", type=number(float, 0), default=5e-5, metavar="X",
         help="stop when no reference changes by more than this (squared change over squared signal)")
+    add("--restarts", type=number(int, 1), default=3, metavar="N",
+        help="with --nref: try this many random starts, short and at low resolution, and keep the most likely")
+    add("--no_grow", action="store_true",
+        help="with --nref: use all frequencies up to --maxres from the first iteration on, as the original did, instead of "
+             "growing from coarse to fine as the averages allow, which finds far better solutions")
     add("--istart", type=number(int, 1), default=1, metavar="N",
         help="number of the first iteration; when it is not 1, --reg0 does not apply to the first references")
     add("--restart", default="", metavar="FILE",

@@ -15,6 +15,7 @@ with s the sum of the particles: the maximum-likelihood average of incomplete pa
 from functools import cached_property
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from .harmonics import Orders
 from .shells import Hemisphere
@@ -91,6 +92,23 @@ class Coverage:
         for ours, theirs in self._even_places(self._fine):
             full[0, theirs] = vector[ours]
         return self._fine.synthesize(full).real[0]
+
+    def volume(self, vector):
+        """A coverage vector (P,) on the grid of frequencies of the ball's box: float32 (n, n, n), centred, zero beyond
+        the ball's highest frequency."""
+        ball, fine = self.ball, self._fine
+        n = ball.n
+        z, y, x = (np.mgrid[:n, :n, :n] - n // 2) * (2 * np.pi / n)
+        flip = np.where(z < 0, -1, 1)                                           # V is even: only z >= 0 is held
+        k = np.sqrt(x**2 + y**2 + z**2)
+        cosine = np.abs(z) / np.maximum(k, 1e-12)
+        turn = np.arctan2(flip * y, flip * x) % (2 * np.pi) / (2 * np.pi) * fine.across
+        ring = np.interp(cosine, fine.cosines, np.arange(fine.rings))
+        shell = np.interp(k, ball.k, np.arange(len(ball.k))) if self.shells > 1 else np.zeros_like(k)
+        points = self.at_points(vector)
+        around = np.concatenate([points, points[:1]])                           # phi goes all the way round
+        values = map_coordinates(around, [turn, ring, shell], order=1, mode="nearest")
+        return np.where(k <= ball.k[-1] + np.pi / n, values, 0).astype(np.float32)
 
     def covered(self, at_points, vector):
         """P V P a (P,) of a reference's vector, with V given :meth:`at_points`."""

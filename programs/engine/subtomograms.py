@@ -45,22 +45,30 @@ class Subtomograms:
         """One particle's samples complex64 (across, rings, J), times its region's weights."""
         return self._compute(i) if self._kept is None else self._kept[i]
 
-    def rows(self, i, shifts, frame=None):
-        """Copies float32 (S, P) of particle i moved by shifts (S, 3) and then turned by a frame (3, 3)."""
+    def rows(self, i, shifts, centre=None, frame=None):
+        """Copies float32 (S, P) of particle i moved by shifts (S, 3) around a centre (3,) and turned by a frame (3, 3)."""
         if frame is not None:
-            return self.ball.layout.turned(self.ball.shifted(self.samples(i), shifts), frame[None])
+            return self.ball.layout.turned(self._shifted(i, shifts, centre), frame[None])
         kept = self._rows.get(i)
-        if kept is not None and len(kept) >= len(shifts) and np.array_equal(self._shifts[: len(shifts)], shifts):
-            return kept[: len(shifts)]
-        rows = self.ball.shifted(self.samples(i), shifts)
-        self._remember(i, shifts, rows)
+        if kept is not None and self._serves(kept, shifts, centre):
+            return kept[1][: len(shifts)]
+        rows = self._shifted(i, shifts, centre)
+        self._remember(i, shifts, centre, rows)
         return rows
 
-    def _remember(self, i, shifts, rows):
+    def _shifted(self, i, shifts, centre):
+        return self.ball.shifted(self.samples(i), shifts if centre is None else shifts + centre)
+
+    def _serves(self, kept, shifts, centre):
+        """Whether kept rows begin with those of ``shifts`` around ``centre``."""
+        same = kept[0] is centre or (kept[0] is not None and centre is not None and np.array_equal(kept[0], centre))
+        return same and np.array_equal(self._shifts[: len(shifts)], shifts)
+
+    def _remember(self, i, shifts, centre, rows):
         """Keep what an exhaustive search asks for again and again, as long as there is room."""
         if self._shifts is None or not np.array_equal(self._shifts, shifts):
-            self._spare += sum(kept.nbytes for kept in self._rows.values())
+            self._spare += sum(kept.nbytes for _, kept in self._rows.values())
             self._rows, self._shifts = {}, shifts
         if rows.nbytes < self._spare:
             self._spare -= rows.nbytes
-            self._rows[i] = rows
+            self._rows[i] = centre, rows

@@ -66,7 +66,7 @@ class Plan:
         return None if self.frames is None else self.frames[i]
 
     def centre(self, i):
-        return np.zeros(3) if self.centres is None else self.centres[i]
+        return None if self.centres is None else self.centres[i]
 
     def forbidden(self, i):
         """bool (angles, D): orientations whose tilt is outside the limits."""
@@ -128,7 +128,7 @@ class VolumeEstimator:
 
     def _particle(self, model, plan, prior, i):
         bank, frame = self.bank, plan.frame(i)
-        rows = bank.rows(i, plan.shifts + plan.centre(i), frame)
+        rows = bank.rows(i, plan.shifts, plan.centre(i), frame)
         weights = bank.region_vectors[bank.region_of[i]][None]
         if frame is not None:
             weights = self.coverage.layout.turned(weights, frame[None])
@@ -150,7 +150,7 @@ class VolumeEstimator:
         totals.peak += found.peak
         poses.ref[i] = k
         poses.matrices[i] = plan.orientations.matrix(d, angle, IDENTITY if plan.frames is None else plan.frames[i])
-        poses.shifts[i] = plan.shifts[row] + plan.centre(i)
+        poses.shifts[i] = plan.shifts[row] if plan.centres is None else plan.shifts[row] + plan.centres[i]
         poses.peak[i], poses.class_probability[i] = found.peak, found.class_mass[k]
         poses.log_likelihood[i] = found.log_likelihood
 
@@ -174,6 +174,6 @@ class VolumeEstimator:
 
     def _posed(self, poses, i):
         frame, bank = poses.matrices[i], self.bank
-        row = bank.rows(i, poses.shifts[i][None], frame)[0]
+        row = bank.rows(i, poses.shifts[i][None], frame=frame)[0]
         weights = self.coverage.layout.turned(bank.region_vectors[bank.region_of[i]][None], frame[None])[0]
         return row, weights

@@ -1,0 +1,425 @@
+"""The outer loop of ml_tomo: stages, first references, iterations, growth of the resolution, files, resuming."""
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from .engine import resolution
+from .engine.backend import Workers
+from .engine.ball import Ball
+from .engine.coverage import Coverage
+from .engine.pose_refinement import Refinement
+from .engine.resampling import resampled
+from .engine.sphere import random_rotations
+from .engine.subtomograms import Subtomograms
+from .engine.volume_estimator import Poses, VolumeEstimator
+from .engine.volume_model import Rules, Totals, VolumeModel, maximise, regularised, signal_change
+from .errors import UserError
+from .geometry3d import angular_distance
+from .options import GIB
+from .running import duration, tell
+from .tomo_files import TomoFiles, TomoResult
+from .tomo_input import read_inputs
+from .tomo_options import restart_iteration
+from .tomo_resume import TomoResumable
+from .tomo_stages import Search, stages_of, start_maxres
+
+REACH = 4.0                # shifts searched, in standard deviations
+SMALLEST_OFFSET = 0.5      # voxels
+START_ITERATIONS = 20      # of each random start, at most
+SETTLED = 0.02             # nats per particle by which the likelihood still grows when a resolution has given all
+LONGEST_GROWTH = 4         # iterations at one resolution before growing anyway
+GROWTH_SHARE = 0.6         # of a stage's iterations, by which its full resolution should be reached
+GROWTH = 1.3
+FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
+
+
+def run(options):
+    """Run ml_tomo with parsed ``options`` (see :mod:`.ml_tomo`).  Raises :class:`.errors.UserError`."""
+    TomoClassification(options).run()
+
+
+class TomoClassification(TomoResumable):
+    """One run: its particles, its state between iterations, and the loop."""
+
+    program = "ml_tomo"
+
+    def __init__(self, options):
+        self.options = options
+        self.files = TomoFiles(options.oroot)
+        self.inputs = read_inputs(options, self.files)
+        self.source, self.references = self.inputs.source, self.inputs.references
+        self.stages = stages_of(options, self.source.size)
+        self.search = Search(options, self.inputs.group)
+        self.rules = Rules(
+            impute=None if options.dont_impute or options.maxCC or options.only_average else options.impute_iter,
+            threshold=options.noimp_threshold if options.dont_impute or options.only_average else 0.0,
+            per_shell=options.sigma_shells, fixed_noise=options.fix_sigma_noise or options.maxCC,
+            fixed_offset=options.fix_sigma_offset or options.maxCC, fixed_fractions=options.fix_fractions)
+        self.seed = options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31
+        # state that a checkpoint keeps
+        self.iteration = options.istart - 1
+        self.stage = self.stages[0]
+        self.model = None
+        self.poses = None                # shifts in voxels of the present box
+        self.half_of = np.random.default_rng([self.seed, 1]).permutation(self.source.count) % 2
+        self.maxres = None
+        self.shift_radius = None
+        self.growth_iterations = 0
+        self.last_likelihood = -np.inf
+        self.converged = False
+        self.last_info = {}
+
+    # ---- the loop ---------------------------------------------------------------------------------------------
+
+    def run(self):
+        self.workers = Workers(self.options.thr)
+        try:
+            self._run()
+        finally:
+            self.workers.close()
+
+    def _run(self):
+        options = self.options
+        self.inputs.check_voxels()
+        resumed = self._resume_point()
+        if resumed is None:
+            self.files.forget(keep=(options.input, options.doc, options.ref, options.frac, options.mask))
+            if options.resume:
+                self.log(f"nothing to continue under {options.oroot}: starting anew")
+            self.log(f"{self.program}: {self.source.count} volumes of {self.source.size} voxels, {self.references} "
+                     f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}")
+            warning = self.inputs.normalisation_warning()
+            if warning:
+                self.log(warning)
+            self._start()
+        else:
+            self._restore(resumed)
+            self.files.forget(after=resumed)
+            self.log(f"continuing after iteration {resumed}")
+        while not self._done():
+            self._iterate()
+        self._finish()
+
+    def _resume_point(self):
+        there, wanted = self.files.iterations(), restart_iteration(self.options)
+        if wanted is not None and wanted not in there:
+            raise UserError(f"--restart: no checkpoint of iteration {wanted} under {self.options.oroot}, expected one of "
+                            f"{', '.join(map(str, there)) or 'none (nothing to restart from)'}")
+        if wanted is None and self.options.resume and there:
+            return there[-1]
+        return wanted
+
+    def _done(self):
+        """Whether no stage is left; moves on to the next stage where the present one has ended."""
+        while self.iteration >= self.stage.last or self.converged:
+            later = self.stages[self.stage.number :]
+            if not later:
+                return True
+            self._next_stage(later[0])
+        return False
+
+    def _next_stage(self, stage):
+        scale = stage.box / self.stage.box
+        self.stage, self.converged, self.growth_iterations = stage, False, 0
+        self.shift_radius = None
+        self.poses.shifts *= scale
+        model = replace(self.model, sigma_offset=self.model.sigma_offset * scale)
+        self._enter(stage.maxres, model.sigma_offset)
+        self.model = self.model.on(self.ball, scale)
+        self.log(f"stage {stage.number}: {stage.ang:g} degrees"
+                 + (f" within {stage.search:g}" if stage.local else " everywhere")
+                 + f", box of {stage.box} voxels, frequencies up to {stage.maxres:g}/voxel")
+
+    # ---- the present resolution ---------------------------------------------------------------------------------
+
+    @property
+    def scale(self):
+        """Voxels of the present box in one of the input's."""
+        return self.stage.box / self.source.size
+
+    def _enter(self, maxres, sigma_offset):
+        """Work at frequencies up to ``maxres`` (1/voxel of the stage's box) from now on."""
+        self.maxres, self.estimator, self.bank = maxres, None, None
+        radius = None if self.options.radius is None else self.options.radius * self.scale
+        if self.shift_radius is None:
+            self.shift_radius = self._wanted_radius(sigma_offset)
+        far = np.abs(self.poses.shifts).max() if self.poses is not None else 0.0
+        self.ball = Ball(self.stage.box, maxres, radius, self.shift_radius + np.ceil(far))
+        self.coverage = Coverage(self.ball, any(region.radial for region in self.inputs.regions))
+        self.bank = Subtomograms(self.source, self.ball, self.coverage, self.inputs.regions, self.inputs.region_of,
+                                 self.options.memory * GIB, self.workers)
+        self.estimator = VolumeEstimator(self.bank, self.ball, self.coverage, self.workers)
+        self.search.growing = maxres < self.stage.maxres
+
+    def _wanted_radius(self, sigma_offset):
+        if self.stage.limit is not None:
+            return self.stage.limit * self.scale
+        if self.options.dont_align or self.options.only_average:
+            return 0.0
+        return float(min(np.ceil(REACH * max(sigma_offset, SMALLEST_OFFSET)), self.stage.box // 2 - 1))
+
+    @property
+    def _grows(self):
+        """Whether the first stage begins at low resolution: where references come from chance."""
+        o = self.options
+        return o.nref is not None and not (o.no_grow or o.keep_angles or self.stage.local or self._poses_known)
+
+    @property
+    def _poses_known(self):
+        o = self.options
+        return o.dont_align or o.dont_rotate or o.only_average
+
+    # ---- the first references -----------------------------------------------------------------------------------
+
+    def _start(self):
+        """Iteration 0: the first references."""
+        started, o = time.time(), self.options
+        self.poses = self._given_poses()
+        radius = (o.radius or self.source.size / 2) * self.scale
+        first = start_maxres(radius, self.stage.maxres) if self._grows else self.stage.maxres
+        self._enter(first, o.offset * self.scale)
+        if self.inputs.given is not None:
+            totals, self.model = None, self._model_of(self.ball.from_volumes(resampled(self.inputs.given, self.stage.box))[None])
+        elif self._grows:
+            totals, self.model = self._best_start()
+        else:
+            totals, self.model = self._random_start(np.random.default_rng([self.seed, 2]))
+        if o.ini_filter and totals is not None:
+            self.model = self._filtered(self.model, totals)
+        if o.istart == 1:
+            self.model = regularised(self.model, self._regularisation(0), self.source.count)
+        if totals is None:
+            totals = Totals.zero(self.ball, self.coverage, self.references, 0)
+        self._report(self._result(totals, np.zeros(self.references), 1.0, 0.0), started)
+
+    def _given_poses(self):
+        """Poses as given, in the present box; those that a run from chance does not look at are left out."""
+        poses = self.inputs.poses.copy()
+        poses.shifts = poses.shifts * self.scale
+        o = self.options
+        if not (o.keep_angles or self.stage.local or self._poses_known):
+            poses = replace(Poses.unknown(self.source.count), ref=poses.ref)
+        return poses
+
+
+    def _model_of(self, vectors, sigma_offset=None):
+        o, fractions = self.options, self.inputs.fractions
+        if o.half_sets and len(vectors) == 1:
+            vectors = np.repeat(vectors, 2, 0)
+        noise = (o.noise * self.scale**1.5) ** 2          # white noise in fewer voxels
+        return VolumeModel(self.ball, self._symmetrised(vectors, self.ball.layout).astype(np.float32),
+                           np.full(self.references, 1 / self.references) if fractions is None else fractions,
+                           np.full(len(self.ball.k), noise), o.offset * self.scale)
+
+    def _random_start(self, rng):
+        """(totals, model) of averages of random groups, in random orientations or those that are given."""
+        poses, classes = self.poses.copy(), self.poses.ref
+        if not self.options.only_average:
+            classes = rng.permutation(self.source.count) % self.references
+        if not (self.options.keep_angles or self.stage.local or self._poses_known):
+            poses.matrices = random_rotations(self.source.count, rng)
+        totals = self._symmetric(self.estimator.gather(classes, poses, self.references, self.half_of))
+        vectors = np.array([[self.coverage.average(v, s, self._threshold(v), None)
+                             for v, s in zip(covered, sums)]
+                            for sums, covered, _ in totals.halves(self.options.half_sets)])
+        return totals, self._model_of(vectors)
+
+    def _threshold(self, covered):
+        """--noimp_threshold, but never so much that nothing is left."""
+        return min(self.options.noimp_threshold, 0.5 * float(self.coverage.at_points(covered).max()))
+
+    def _best_start(self):
+        """The most likely of a few short random starts at low resolution."""
+        best = None
+        for trial in range(self.options.restarts):
+            rng = np.random.default_rng([self.seed, 2, trial])
+            _, self.model = self._random_start(rng)
+            state = self._settle(rng)
+            self.log(f"start {trial + 1}: log-likelihood {state[0].log_likelihood:.2f} at "
+                     f"{self._finest()} after {state[3]} iterations")
+            if best is None or state[0].log_likelihood > best[0].log_likelihood:
+                best = state
+        totals, model, self.poses, _ = best
+        return totals, model
+
+    def _settle(self, rng):
+        """EM at the present resolution until it has given what it can: (totals, model, poses, iterations)."""
+        poses, last = Poses.unknown(self.source.count), -np.inf
+        for iteration in range(1, START_ITERATIONS + 1):
+            totals = self._expect(self.model, poses, rng, f"iteration {iteration}")
+            self.model = maximise(self.model, totals, self.coverage, self.rules)
+            if totals.log_likelihood - last < SETTLED * self.source.count:
+                break
+            last = totals.log_likelihood
+        return totals, self.model, poses, iteration
+
+    # ---- an iteration -------------------------------------------------------------------------------------------
+
+    def _expect(self, model, poses, rng, title):
+        plan = self.search.plan(self.stage, self.ball, poses, self._anchor(), self.shift_radius, rng)
+        if self.options.only_average:
+            return self._symmetric(self.estimator.gather(poses.ref, self._anchor(), self.references, self.half_of))
+        half_of = self.half_of if self.options.half_sets else rng.permutation(self.source.count) % 2
+        with tqdm(total=self.source.count, desc=title, unit="volume", leave=False,
+                  disable=not sys.stderr.isatty()) as bar:
+            return self._symmetric(self.estimator.expect(model, poses, plan, half_of, progress=bar.update))
+
+    def _anchor(self):
+        """Poses as they were given, shifts in the present box, or None."""
+        if not self.inputs.angles_given:
+            return None
+        poses = self.inputs.poses
+        return replace(poses, shifts=poses.shifts * self.scale)
+
+    def _iterate(self):
+        """One iteration: EM, growth of the resolution; its files."""
+        started, before = time.time(), self.poses.copy()
+        self.iteration += 1
+        rng = np.random.default_rng([self.seed, 3, self.iteration])
+        totals, old = self._expect(self.model, self.poses, rng, f"iteration {self.iteration}"), self.model
+        self.model = maximise(old, totals, self.coverage, self.rules)
+        strength = self._regularisation(self.iteration)
+        self.model = regularised(self.model, strength, self.source.count)
+        if self.options.filter:
+            self.model = self._filtered(self.model, totals)
+        change = signal_change(old, self.model)
+        changed = float(np.mean(before.ref != self.poses.ref))
+        turned = float(np.mean(angular_distance(self.poses.matrices, before.matrices, self.inputs.group)))
+        result = self._result(totals, change, changed, turned)
+        self._narrow(totals)
+        self.growth_iterations += 1
+        grown = self._grow(result, totals)
+        self.last_likelihood = totals.log_likelihood if not grown else -np.inf
+        self.converged = not self.search.growing and not grown and strength <= self.options.regF and bool(
+            (change <= self.options.eps).all())
+        self._report(result, started)
+        if self.converged:
+            self.log(f"converged: no reference changed by more than {self.options.eps:g}")
+
+    def _regularisation(self, iteration):
+        o = self.options
+        return max(o.regF, o.reg0 - iteration * (o.reg0 - o.regF) / o.reg_steps)
+
+    def _narrow(self, totals):
+        """Search shifts no farther than particles have weight."""
+        if self.stage.limit is None and totals.squared_shift > 0:
+            wanted = self._wanted_radius(self.model.sigma_offset)
+            self.shift_radius = float(np.clip(totals.reach(), min(wanted, self.shift_radius), self.shift_radius))
+
+    def _grow(self, result, totals):
+        """Raise the highest frequency once this one has given what it can; whether it was."""
+        if not self.search.growing:
+            return False
+        left = self.stage.last - self.iteration
+        steps = np.ceil(np.log(self.stage.maxres / self.maxres) / np.log(GROWTH))
+        hurried = left <= steps + (1 - GROWTH_SHARE) * (self.stage.last - self.stages[0].last * (self.stage.number > 1))
+        settled = totals.log_likelihood - self.last_likelihood < SETTLED * self.source.count
+        if not (hurried or settled or self.growth_iterations >= LONGEST_GROWTH):
+            return False
+        wanted = min(self.maxres * GROWTH, self.stage.maxres)
+        self._enter(wanted, self.model.sigma_offset)
+        self.model, self.growth_iterations = self.model.on(self.ball), 0
+        return True
+
+    # ---- symmetry and filters -----------------------------------------------------------------------------------
+
+    def _symmetric(self, totals):
+        """Totals averaged over the references' symmetry."""
+        totals.sums = self._symmetrised(totals.sums, self.ball.layout)
+        totals.coverage = self._symmetrised(totals.coverage, self.coverage.layout)
+        return totals
+
+    def _symmetrised(self, vectors, layout):
+        """Vectors (..., P) averaged over the symmetry group."""
+        elements = self.inputs.group.as_matrix()
+        if len(elements) == 1:
+            return vectors
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        return np.stack([layout.turned(one[None], elements).mean(0) for one in flat]).reshape(vectors.shape)
+
+    def _filtered(self, model, totals):
+        """References without the frequencies beyond their resolution (FSC 0.5)."""
+        frequency = model.ball.k / (2 * np.pi)
+        vectors = model.vectors.copy()
+        for k in range(model.classes):
+            curve = self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
+            cut = resolution.crossing(frequency, curve[None], 0.5)[0]
+            if cut < frequency[-1]:
+                edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1)
+                vectors[:, k] = model.ball.filtered(vectors[:, k], 0.5 + 0.5 * np.cos(np.pi * edge))
+        return replace(model, vectors=vectors)
+
+    # ---- results ------------------------------------------------------------------------------------------------
+
+    def _result(self, totals, change, changed, turned):
+        model, count = self.model, max(totals.count, 1)
+        poses = replace(self.poses, shifts=self.poses.shifts / self.scale)
+        info = {
+            "iterationNumber": self.iteration, "logLikelihood": totals.log_likelihood, "pMax": totals.peak / count,
+            "sigmaNoise": model.sigma / self.scale**1.5, "sigmaOffset": model.sigma_offset / self.scale,
+            "randomSeed": self.seed, "maxres": self.maxres * self.scale, "changed": changed, "angleChange": turned,
+            "samplingRate": self.inputs.pixel_size or -1.0, "eps": self.options.eps,
+            "angularSampling": self.stage.ang, "angSearch": self.stage.search or -1.0, "workingBox": self.stage.box,
+            "stage": self.stage.number,
+        }
+        return TomoResult(self.inputs.metadata, poses, model, totals, self.coverage, change, info, self.source.size,
+                          self.inputs.pixel_size, self.half_of if self.options.half_sets else None)
+
+    def _report(self, result, started):
+        """Write this iteration's files, its checkpoint and a line in the log."""
+        result.info["seconds"] = seconds = time.time() - started
+        self.last_info = result.info
+        self.files.write_iteration(self.iteration, result)
+        self._checkpoint()
+        info, share = result.info, 100 * self.model.fractions
+        resolved = result.resolved().max()
+        left = (self.stages[-1].last - self.iteration) * seconds
+        self.log(f"iteration {self.iteration:3d}: to {self._finest()}, log-likelihood {info['logLikelihood']:.2f}, "
+                 f"pMax {info['pMax']:.2f}, noise {info['sigmaNoise']:.4f}, offset {info['sigmaOffset']:.2f} px, "
+                 f"FSC 0.5 at {self._length(resolved)}, {100 * info['changed']:.1f} % changed class, turned by "
+                 f"{info['angleChange']:.1f} degrees, signal change {result.change.max():.1e}, classes "
+                 f"{share.min():.1f} to {share.max():.1f} %, {seconds:.1f} s"
+                 + (f", at most {duration(left)} to go" if left and self.iteration else ""))
+
+    def _finest(self):
+        return self._length(self.maxres * self.scale)
+
+    def _length(self, frequency):
+        """A frequency in 1/voxel of the input as the length of its wave."""
+        if frequency <= 0:
+            return "nothing"
+        pixel = self.inputs.pixel_size
+        return f"{pixel / frequency:.3g} Å" if pixel else f"{1 / frequency:.3g} px"
+
+    def _finish(self):
+        refined = self._refined()
+        if refined is None:
+            self.files.publish_iteration(self.iteration)
+        else:
+            self.files.publish(refined)
+        self.log(f"done: class averages in {self.options.oroot}_ref*.mrc, tables in {self.options.oroot}_ref.xmd")
+
+    def _refined(self):
+        """The :class:`.tomo_files.TomoResult` of poses refined off the grid; None where they stay as they are."""
+        o = self.options
+        if o.no_refine or o.dont_align or o.only_average or self.iteration < o.istart:
+            return None
+        self.log("refining orientations and shifts off their grids")
+        self.poses = Refinement(self.bank, self.model, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
+            self.poses, self.half_of, self.stage.ang, self.workers)
+        half_of = self.half_of
+        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, half_of))
+        vectors = self.model.vectors.copy()
+        for h, (sums, covered, mass) in enumerate(totals.halves(o.half_sets)):
+            for k in np.flatnonzero(mass):
+                vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
+        self.model = replace(self.model, vectors=vectors)
+        result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
+        result.info.update(self.last_info)
+        return result
+
+    def log(self, line):
+        tell(self.files.log, line)
