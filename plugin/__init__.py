@@ -4,7 +4,7 @@ Kept light on purpose: every program imports this module first, and must start w
 """
 __version__ = "0.1.0"
 _logo = "logo.png"
-_references = ["Scheres2005a", "Scheres2005b", "Scheres2007"]
+_references = ["Scheres2005a", "Scheres2005b", "Scheres2007", "Scheres2009c"]
 
 
 def __getattr__(name):

@@ -61,6 +61,18 @@ doi = {10.1016/j.jsb.2009.02.007},
 url = {https://doi.org/10.1016/j.jsb.2009.02.007}
 }
 
+@article{Scheres2009c,
+title = {Averaging of electron subtomograms and random conical tilt reconstructions through likelihood optimization},
+author = {Scheres, Sjors H. W. and Melero, Roberto and Valle, Mikel and Carazo, Jose-Maria},
+journal = {Structure},
+volume = {17},
+number = {12},
+pages = {1563--1572},
+year = {2009},
+doi = {10.1016/j.str.2009.10.009},
+url = {https://doi.org/10.1016/j.str.2009.10.009}
+}
+
 @article{Barnett2019,
 title = {A parallel nonuniform fast Fourier transform library
   based on an ``exponential of semicircle'' kernel},

@@ -1,5 +1,6 @@
 """The protocols that Scipion offers."""
 from .ml2d import MlalignProtML2D
 from .mlf2d import MlalignProtMLF2D
+from .tomo import MlalignProtMLTomo
 
-__all__ = ["MlalignProtML2D", "MlalignProtMLF2D"]
+__all__ = ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMLTomo"]

@@ -51,17 +51,21 @@ def match_errors(particles, references):
     return errors
 
 
-def few_particles(particles, classes):
+def few_particles(particles, classes, enough=FEW_PARTICLES):
     """A warning when the classes will be small."""
-    if particles >= FEW_PARTICLES * classes:
+    if particles >= enough * classes:
         return []
     return [f"{particles} particles make {particles // classes} per class on average, less than "
-            f"{FEW_PARTICLES}: the averages may stay noisy."]
+            f"{enough}: the averages may stay noisy."]
 
 
 def not_normalised(particles):
     """A warning when the background of some particles is far from mean 0 and standard deviation 1."""
-    mean, deviation = background(particles)
+    return normalisation_warning(*background(particles))
+
+
+def normalisation_warning(mean, deviation):
+    """A warning when the mean and standard deviation of the background are far from 0 and 1."""
     if abs(mean) <= 0.3 * deviation and 0.5 < deviation < 2:
         return []
     return [f"The particles seem not to be normalised: around them the mean is {mean:.2g} and the standard "

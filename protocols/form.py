@@ -21,9 +21,13 @@ class FormWriter:
         """What is added next goes into this group, until the next group or section."""
         self.container = self.form.addGroup(label, expertLevel=_level(advanced), condition=condition)
 
-    def add(self, name, kind, label, default=None, advanced=False, **details):
-        """Add a parameter of class ``kind``; ``details``: its other arguments (condition, validators, …)."""
-        self.container.addParam(name, kind, label=label, default=default, help=self.help[name],
+    def add(self, name, kind, label, default=None, advanced=False, extra_help="", **details):
+        """Add a parameter of class ``kind``; ``details``: its other arguments (condition, validators, …).
+
+        extra_help: a paragraph that the manual cannot know, after what it says.
+        """
+        text = "\n\n".join(filter(None, (self.help[name], extra_help)))
+        self.container.addParam(name, kind, label=label, default=default, help=text,
                                 expertLevel=_level(advanced), **details)
 
 

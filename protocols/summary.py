@@ -13,17 +13,27 @@ def starting_lines(run):
     return lines
 
 
-def progress_lines(run, max_iterations):
-    """Lines about a run that goes on, from its newest iteration (a Run with at least one result)."""
+def progress_lines(run, max_iterations, stages=()):
+    """Lines about a run that goes on, from its newest iteration (with at least one result).
+
+    stages: iterations allowed in each, when there are several.
+    """
     iteration = run.newest()
     info = run.info(iteration)
     number = int(info["iterationNumber"])
     lines = [f"Iteration *{number}* of at most {max_iterations}.", *_state_lines(run, iteration)]
     if "changed" in info:
         lines.append(f"{100 * info['changed']:.1f} % of the particles changed class in the last iteration.")
+    if "angleChange" in info:
+        lines.append(f"Orientations changed by {info['angleChange']:.1f} degrees on average.")
     if info.get("seconds", 0) > 0:
-        left = (max_iterations - number) * info["seconds"]
-        lines.append(f"{info['seconds']:.3g} s per iteration, so at most {duration(left)} to go.")
+        # another stage takes another time: of its own this one can tell
+        end, where = max_iterations, "to go"
+        if len(stages) > 1:
+            stage = int(info["stage"])
+            end, where = sum(stages[:stage]), f"to the end of stage {stage} of {len(stages)}"
+        left = (end - number) * info["seconds"]
+        lines.append(f"{info['seconds']:.3g} s per iteration, so at most {duration(left)} {where}.")
     return lines
 
 
