@@ -37,12 +37,9 @@ class Plot(NamedTuple):
     meaning: str
 
 
-def lay_out(figure, plots, style, *arguments, columns=None):
-    """Draw :class:`Plot` after plot on a cleared ``figure``; their functions get the axes and ``arguments``.
-
-    columns: in which they are arranged; None: as :func:`grid` says
-    """
-    columns, rows = (columns, math.ceil(len(plots) / columns)) if columns else grid(len(plots))
+def lay_out(figure, plots, style, *arguments):
+    """Draw :class:`Plot` after plot on a cleared ``figure``; their functions get the axes and ``arguments``."""
+    columns, rows = grid(len(plots))
     with rc_context(style):
         figure.clear()
         figure.set_facecolor(style["figure.facecolor"])

@@ -1,16 +1,21 @@
 """The pages of plots: over the iterations, and of the spectra of one iteration."""
 from typing import NamedTuple
 
-from PyQt5.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PyQt5.QtGui import QColor, QPalette
+from PyQt5.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ...programs.errors import UserError
+from . import theme
 
 
 def new_canvas():
     """An empty matplotlib canvas.  matplotlib is imported here, late: no first paint has to wait for it."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
     from matplotlib.figure import Figure
-    return FigureCanvasQTAgg(Figure())
+    canvas = FigureCanvasQTAgg(Figure())
+    canvas.setPalette(QPalette(QColor(theme.WINDOW)))       # where a size in inches is rounded to a pixel less
+    canvas.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Ignored)      # whatever size it happened to be drawn in
+    return canvas
 
 
 class Page(NamedTuple):
@@ -48,6 +53,7 @@ class PlotPage(QWidget):
         if self.canvas is None:
             self.canvas = new_canvas()
             self._stack.addWidget(self.canvas)
+            self.canvas.resize(self.size())         # as it will soon be: some plots are arranged by their room
         try:
             self._draw(self.canvas.figure, run, iteration, only)
         except UserError as error:

@@ -5,6 +5,7 @@ from PyQt5.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
+    QSizePolicy,
     QSlider,
     QStackedWidget,
     QVBoxLayout,
@@ -44,6 +45,9 @@ class SlicePane(ImagePane):
 
     def sizeHint(self):
         return QSize(240, 240)
+
+    def resizeEvent(self, event):
+        self.setMaximumHeight(max(self.width(), self.minimumHeight()))      # the slider stays below the image
 
     def paint_over(self, painter, target):
         self._target = target
@@ -129,8 +133,9 @@ class OrthoView(QWidget):
         row.addWidget(label)
         column = QVBoxLayout()
         column.setSpacing(4)
-        column.addWidget(pane, 1)
+        column.addWidget(pane, 1000)
         column.addLayout(row)
+        column.addStretch(1)            # takes what the pane cannot use
         return column
 
     def show_volume(self, volume, levels, pixel_size):
@@ -238,6 +243,7 @@ class VolumeDetails(DetailsPane):
         super().__init__(parent)
         self.fsc, self.drawn = FrcPane("FSC"), DrawnPane()
         known = QWidget()
+        known.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Ignored)        # the rows of slices are alike
         column = QVBoxLayout(known)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.numbers)

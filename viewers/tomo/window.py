@@ -14,7 +14,7 @@ from .planes import PLANES
 from .volumes import PROJECTIONS, SLICES, ClassVolumes
 
 GAP = 3                 # px between the planes of a card
-LEAST_NAMED = 64        # px of a plane that has room for its name
+LEAST_NAMED = 80        # px of a plane that has room for its name
 CARD = QSize(20, 62)    # px of a card around its picture, with some to spare
 SMALLEST_FIRST, LARGEST_FIRST = 64, 280         # px of the planes when the window opens
 
@@ -38,7 +38,12 @@ class StripDelegate(ThumbnailDelegate):
 
 class VolumeWindow(GalleryWindow):
     """Shows a :class:`~.volumes.VolumePictures`; the arguments are those of the gallery."""
-    first_size, details_width, delegate = (1500, 940), 570, StripDelegate
+    first_size, delegate = (1500, 940), StripDelegate
+
+    @property
+    def details_width(self):
+        """Where there is nothing but slices, these get more room."""
+        return 570 if self.run else 760
 
     def first_thumbnail(self, count):
         """As large as lets all be seen at once, within limits."""
