@@ -15,10 +15,11 @@ import numpy as np
 from scipy.special import spherical_jn
 
 from .harmonics import Orders
-from .shells import Hemisphere
+from .hemisphere import Hemisphere, shift_along_z
 
 NUFFT_EPS = 1e-5
 CONCENTRATED = 0.25       # least share of a radial function's power inside the ball
+SHIFTED_TOGETHER = 24     # rows: few enough for the caches
 BEYOND = 1.25             # ball radii within which a volume's density is looked at, however it is shifted
 
 
@@ -50,6 +51,7 @@ class Ball:
         edge = int(np.ceil(highest * other + 2 * (highest * other) ** (1 / 3)))
         self.points = Hemisphere.exact(self.highest, self.highest + max(edge, self.highest))
         self._root = np.sqrt(self.weight)
+        self._phases = {}
 
     @property
     def size(self):
@@ -73,33 +75,85 @@ class Ball:
         """Vectors float32 (B, P) of samples (B, across, rings, J), times weights of the points where given."""
         if weights is not None:
             samples = samples * weights
-        return self._compress(self.points.analyse(samples))
+        return self.compressed(self.points.analyse(samples))
 
-    def shifted(self, samples, shifts):
+    def shifted(self, samples, shifts, centre=None):
         """Vectors (S, P) of one volume's samples (across, rings, J), moved by shifts (S, 3) = (x, y, z) voxels.
 
-        Shifts along z need no new transform around z: those with the same (x, y) share it.
+        centre: (3,) moves it beforehand.  Shifts with the same (x, y) share what is done around z.
         """
-        points, weight = self.points, self.points.weights[:, None].astype(np.float32)
-        kx, ky = (self.frequencies()[:2]).astype(np.float32)
-        kz = np.outer(points.cosines, self.k).astype(np.float32)
+        samples = samples * self.points.weights[:, None].astype(np.float32)
+        if centre is not None:
+            samples *= self._phase(np.tensordot(np.asarray(centre, np.float32), self._kxyz, 1))
         out = np.empty((len(shifts), self.size), np.float32)
         columns, members = np.unique(shifts[:, :2], axis=0, return_inverse=True)
-        for c, (x, y) in enumerate(columns.astype(np.float32)):
-            moved = samples * np.exp(-1j * (kx * x + ky * y)) * weight
-            real, imaginary = points.around(np.stack([moved.real, moved.imag]))
-            mine = np.flatnonzero(members.ravel() == c)
-            angle = shifts[mine, 2].astype(np.float32)[:, None, None] * kz
-            cosine, sine = (f(angle)[:, None, None] for f in (np.cos, np.sin))
-            out[mine] = self._compress(points.along(real * cosine + imaginary * sine, imaginary * cosine - real * sine))
+        by_column = np.argsort(members.ravel(), kind="stable")
+        ends = np.cumsum(np.bincount(members.ravel()))
+        first = 0
+        while first < len(columns):
+            # whole columns, together some SHIFTED_TOGETHER rows
+            start = ends[first - 1] if first else 0
+            last = max(first + 1, np.searchsorted(ends, start + SHIFTED_TOGETHER, "right"))
+            rows = by_column[start : ends[last - 1]]
+            out[rows] = self._shift_columns(samples, shifts[rows])
+            first = last
         return out
 
-    def _compress(self, shells):
-        out = np.empty((len(shells), self.size), np.float32)
-        for l, places in enumerate(self.points.layout(len(self.k)).degrees):
-            radial = (self.radial[l] * self._root[:, None]).astype(np.float32)
-            out[:, self.layout.degrees[l]] = shells[:, places] @ radial
+    def _shift_columns(self, samples, shifts):
+        points = self.points
+        shape = points.highest + 1, points.rings, len(shifts), 2, len(self.k)
+        even, odd = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        starts = np.flatnonzero(np.any(np.diff(shifts[:, :2], axis=0, prepend=np.inf), axis=1))
+        for start, stop in zip(starts, [*starts[1:], len(shifts)]):
+            x, y = shifts[start, :2]
+            around = points.around(samples * self._wave(0, x) * self._wave(1, y))
+            cosine, sine = zip(*(self._height(z) for z in shifts[start:stop, 2]))
+            shift_along_z(around, np.stack(cosine), np.stack(sine), even, odd, start)
+        return self._compress(points.along(even, odd))
+
+    @cached_property
+    def _kxyz(self):
+        return self.frequencies().astype(np.float32)
+
+    def _wave(self, axis, shift):
+        """exp(-i k shift) at the points, of a shift along x (axis 0) or y."""
+        return self._kept("xy"[axis], shift, lambda: self._phase(np.float32(shift) * self._kxyz[axis]))
+
+    def _height(self, shift):
+        """Cosine and sine (rings, J) of k_z times a shift along z."""
+        angle = np.outer(self.points.cosines, self.k * shift)
+        return self._kept("z", shift, lambda: (np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)))
+
+    def _kept(self, kind, shift, make):
+        """What ``make`` gives, kept for whole shifts, which come again and again."""
+        if shift != round(shift):
+            return make()
+        if (kind, shift) not in self._phases:
+            self._phases[kind, shift] = make()
+        return self._phases[kind, shift]
+
+    @staticmethod
+    def _phase(angle):
+        """exp(-i angle), complex64."""
+        phase = np.empty(angle.shape, np.complex64)
+        phase.real, phase.imag = np.cos(angle), -np.sin(angle)
+        return phase
+
+    def _compress(self, degrees):
+        """Vectors (B, P) of each degree's harmonics (2 l + 1, B, J) on shells, with orders as in Orders.rising."""
+        out = np.empty((degrees[0].shape[1], self.size), np.float32)
+        for found, places, radial in zip(degrees, self.layout.rising, self._onto_radial):
+            out[:, places] = (found @ radial).transpose(1, 0, 2)
         return out
+
+    @cached_property
+    def _onto_radial(self):
+        return [(radial * self._root[:, None]).astype(np.float32) for radial in self.radial]
+
+    def compressed(self, shells):
+        """Vectors (B, P) of harmonics on shells, as :meth:`shells` gives them."""
+        return self._compress([shells[:, places].transpose(1, 0, 2)
+                               for places in self.points.layout(len(self.k)).rising])
 
     # ---- vectors -> volumes -----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from .harmonics import Orders
-from .shells import Hemisphere
+from .hemisphere import Hemisphere
 
 SUBSAMPLES = 5            # per direction, of each point's cell: a region's border seldom follows the points
 ENOUGH = 1e-5             # relative residual of averages
@@ -169,7 +169,7 @@ class Coverage:
         return self.ball.transforms(vector[None], self._small)[0]
 
     def _back(self, transform):
-        return self.ball._compress(self._small.analyse(transform[None]))[0]
+        return self.ball.compressed(self._small.analyse(transform[None]))[0]
 
     @cached_property
     def _small(self):

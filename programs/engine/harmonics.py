@@ -62,6 +62,11 @@ class Orders:
         return places
 
     @cached_property
+    def rising(self):
+        """The same places with the orders rising from -l to l: the sines as negative orders."""
+        return [np.concatenate([places[:l:-1], places[: l + 1]]) for l, places in enumerate(self.degrees)]
+
+    @cached_property
     def degree(self):
         """Degree l of every place, int (P,)."""
         degree = np.empty(self.size, int)

@@ -57,7 +57,7 @@ class Subtomograms:
         return rows
 
     def _shifted(self, i, shifts, centre):
-        return self.ball.shifted(self.samples(i), shifts if centre is None else shifts + centre)
+        return self.ball.shifted(self.samples(i), shifts, centre)
 
     def _serves(self, kept, shifts, centre):
         """Whether kept rows begin with those of ``shifts`` around ``centre``."""

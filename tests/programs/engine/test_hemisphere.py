@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mlalign.programs.engine.shells import Hemisphere
+from mlalign.programs.engine.hemisphere import Hemisphere
 from mlalign.tests.programs.engine.volume_scenes import real_harmonics, written_out
 
 
