@@ -2,20 +2,25 @@
 from pwem.constants import UNIT_PIXEL
 from pwem.wizards.wizard import ParticleMaskRadiusWizard
 
-from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D
+from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D, MlalignProtMLTomo
 
 
 class MlalignParticleRadiusWizard(ParticleMaskRadiusWizard):
-    """Draws the circle of a given radius on the input particles."""
+    """Draws the circle of a given radius on the input particles, or on the central slices of subtomograms."""
 
-    _targets = [(MlalignProtML2D, ["radius"]), (MlalignProtMLF2D, ["radius"])]
+    _targets = [(protocol, ["radius"]) for protocol in (MlalignProtML2D, MlalignProtMLF2D, MlalignProtMLTomo)]
 
     def _getProvider(self, protocol):
-        return self._getListProvider(protocol.inputParticles)
+        return self._getListProvider(_input(protocol))
 
     def show(self, form, *params):
         protocol = form.protocol
         label, radius = self._getInputProtocol(self._targets, protocol)
-        if radius < 0 and protocol.inputParticles.hasValue():
-            radius = protocol.inputParticles.get().getXDim() // 2
+        if radius < 0 and _input(protocol).hasValue():
+            radius = _input(protocol).get().getXDim() // 2
         super().show(form, radius, label, units=UNIT_PIXEL)
+
+
+def _input(protocol):
+    """The pointer to the particles."""
+    return protocol.inputVolumes if isinstance(protocol, MlalignProtMLTomo) else protocol.inputParticles

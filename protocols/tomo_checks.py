@@ -65,13 +65,13 @@ def volume_errors(name, volume, box=None):
     try:
         shape = open_volume_file(volume.getFileName()).shape[1:]
     except UserError as error:
-        return [f"The {name} cannot be read: {error}."]
+        return [f"{name[0].upper()}{name[1:]}: {error}."]
     sides = " x ".join(str(side) for side in reversed(shape))
     if len(set(shape)) > 1:
-        return [f"The {name} of {volume.getFileName()} have {sides} voxels, expected a cubic box."]
+        return [f"{volume.getFileName()} ({name}) has {sides} voxels, expected a cubic box."]
     if box is not None and shape[0] != box:
-        return [f"The {name} have {sides} voxels and the particles {' x '.join([str(box)] * 3)}, expected the same "
-                "box."]
+        return [f"{volume.getFileName()} ({name}) has {sides} voxels, expected {' x '.join([str(box)] * 3)} as the "
+                "particles have."]
     return []
 
 

@@ -1,14 +1,11 @@
-"""The form of ML tomo, a function for each tab."""
+"""The form of ML tomo, a function for each tab.  Its values are checked by the program itself, see tomo_command."""
 from pyworkflow.protocol.params import (
-    GE,
     BooleanParam,
     EnumParam,
     FileParam,
     FloatParam,
     IntParam,
     PointerParam,
-    Positive,
-    Range,
     StringParam,
 )
 
@@ -27,8 +24,6 @@ LOCAL = f"{TURNING} and str(angSearch).strip() not in ('-1', '0')"
 LIKELIHOOD = f"{CLASSIFYING} and not maxCC"
 FROM_CHANCE = f"{TURNING} and generateReferences and not copyAlignment"
 GENERATED = f"{CLASSIFYING} and generateReferences"
-NOT_NEGATIVE = GE(0, "should not be negative")
-TILT = Range(0, 180, "should be between 0 and 180 degrees")
 
 
 def define_form(form):
@@ -52,8 +47,8 @@ def define_input(writer):
     writer.group("References")
     generate = "generateReferences"
     add(generate, BooleanParam, "Generate references?", True)
-    add("numberOfReferences", IntParam, "Number of references", 3, condition=generate, validators=[Positive])
-    add("restarts", IntParam, "Random starts", 3, condition=FROM_CHANCE, validators=[Positive])
+    add("numberOfReferences", IntParam, "Number of references", 3, condition=generate)
+    add("restarts", IntParam, "Random starts", 3, condition=FROM_CHANCE)
     add("inputReferences", PointerParam, "Reference volume(s)", condition=f"not {generate}", allowsNull=True,
         pointerClass=REFERENCES)
     add("symmetry", StringParam, "Symmetry", "c1")
@@ -77,8 +72,8 @@ def define_search(writer):
     add("anchor", BooleanParam, "Stay around the given orientations?", False, advanced=True, condition=LOCAL)
     add("globalPsi", BooleanParam, "Search all in-plane angles?", False, advanced=True, condition=LOCAL)
     add("psiSampling", StringParam, "In-plane sampling (degrees)", "-1", advanced=True, condition=TURNING)
-    add("tiltMin", FloatParam, "Smallest tilt (degrees)", 0.0, advanced=True, condition=TURNING, validators=[TILT])
-    add("tiltMax", FloatParam, "Largest tilt (degrees)", 180.0, advanced=True, condition=TURNING, validators=[TILT])
+    add("tiltMin", FloatParam, "Smallest tilt (degrees)", 0.0, advanced=True, condition=TURNING)
+    add("tiltMax", FloatParam, "Largest tilt (degrees)", 180.0, advanced=True, condition=TURNING)
     add("doPerturb", BooleanParam, "Turn the grid in every iteration?", True, condition=TURNING)
     add("noSmallAngle", BooleanParam, "Keep in-plane angles on the axes?", False, advanced=True, condition=TURNING)
     add("limitTrans", StringParam, "Largest shift (voxels)", "-1", condition=MOVING)
@@ -99,25 +94,23 @@ def define_model(writer):
     add("halfSets", BooleanParam, "Keep two half-sets apart?", False, condition=CLASSIFYING)
     writer.group("Missing data in the averages")
     add("dontImpute", BooleanParam, "Use weighted averaging instead of imputation?", False, condition=LIKELIHOOD)
-    add("noImpThresh", FloatParam, "Fewest observations", 1.0, advanced=True, validators=[NOT_NEGATIVE])
+    add("noImpThresh", FloatParam, "Fewest observations", 1.0, advanced=True)
     add("numberOfImpIterations", IntParam, "Imputations per iteration", 1, advanced=True,
-        condition=f"{LIKELIHOOD} and not dontImpute", validators=[Positive])
+        condition=f"{LIKELIHOOD} and not dontImpute")
     writer.group("Similarity of the references", condition=CLASSIFYING)
-    add("regIni", FloatParam, "Initial regularization", 0.0, condition=CLASSIFYING, validators=[NOT_NEGATIVE])
+    add("regIni", FloatParam, "Initial regularization", 0.0, condition=CLASSIFYING)
     regularised = f"{CLASSIFYING} and regIni > 0"
-    add("regFinal", FloatParam, "Final regularization", 0.0, condition=regularised, validators=[NOT_NEGATIVE])
-    add("regSteps", IntParam, "Regularization steps", 5, condition=regularised, validators=[Positive])
+    add("regFinal", FloatParam, "Final regularization", 0.0, condition=regularised)
+    add("regSteps", IntParam, "Regularization steps", 5, condition=regularised)
     add("doFilter", BooleanParam, "Filter the references?", False, advanced=True, condition=CLASSIFYING)
     add("iniFilter", BooleanParam, "Filter the first references?", False, advanced=True, condition=GENERATED)
     writer.group("Noise", advanced=True, condition=LIKELIHOOD)
-    add("stdNoise", FloatParam, "Std for voxel noise", 1.0, advanced=True, condition=LIKELIHOOD,
-        validators=[Positive])
+    add("stdNoise", FloatParam, "Std for voxel noise", 1.0, advanced=True, condition=LIKELIHOOD)
     add("fixSigmaNoise", BooleanParam, "Keep the noise fixed?", False, advanced=True, condition=LIKELIHOOD)
     add("sigmaShells", BooleanParam, "Noise by frequency?", False, advanced=True,
         condition=f"{LIKELIHOOD} and not fixSigmaNoise")
     writer.group("Origin offsets", advanced=True, condition=MOVING)
-    add("stdOrig", FloatParam, "Std for origin offset (voxels)", 3.0, advanced=True, condition=MOVING,
-        validators=[NOT_NEGATIVE])
+    add("stdOrig", FloatParam, "Std for origin offset (voxels)", 3.0, advanced=True, condition=MOVING)
     add("fixSigmaOffset", BooleanParam, "Keep it fixed?", False, advanced=True, condition=f"{MOVING} and not maxCC")
     writer.group("Class fractions", advanced=True, condition=CLASSIFYING)
     add("fractions", FileParam, "Initial fractions", "", advanced=True, condition=CLASSIFYING)
@@ -128,7 +121,6 @@ def define_iterations(writer):
     writer.section("Iterations")
     add = writer.add
     add("numberOfIterations", StringParam, "Maximum number of iterations", "25", condition=CLASSIFYING)
-    add("randomSeed", IntParam, "Random seed", 1, validators=[GE(-1, "should be at least -1")])
-    add("eps", FloatParam, "Convergence threshold", 5e-5, advanced=True, condition=CLASSIFYING,
-        validators=[NOT_NEGATIVE])
-    add("memory", FloatParam, "Memory (GiB)", 4.0, advanced=True, validators=[Positive])
+    add("randomSeed", IntParam, "Random seed", 1)
+    add("eps", FloatParam, "Convergence threshold", 5e-5, advanced=True, condition=CLASSIFYING)
+    add("memory", FloatParam, "Memory (GiB)", 4.0, advanced=True)

@@ -14,9 +14,12 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 import mlalign
 import mlalign.bibtex
 
-PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D"}
+PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D", "MlalignProtMLTomo": "ML tomo"}
 WIZARDS = {"MlalignParticleRadiusWizard": ["radius"]}
-TREE = {"Protocols SPA": {("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D"]}}
+TREE = {"Protocols SPA": {("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D"],
+                          ("3D", "Classify"): ["MlalignProtMLTomo"]},
+        "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo"]}}
+VIEWS = {"Protocols SPA": "pwem", "Tomography": "tomo"}      # the package whose tree each extends
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def test_tree(domain):
     found = {view: dict(leaves(json.loads(text))) for view, text in parser.items("PROTOCOLS")}
     assert found == TREE
     named = [name for view in found.values() for names in view.values() for name in names]
-    assert sorted(named) == sorted(PROTOCOLS)
+    assert set(named) == set(PROTOCOLS)
 
 
 def leaves(nodes, path=()):
@@ -83,13 +86,14 @@ def leaves(nodes, path=()):
             yield from leaves(node["children"], (*path, node["text"]))
 
 
-def test_tree_uses_scipions_own_nodes(domain):
-    import pwem
+@pytest.mark.parametrize("view", TREE)
+def test_tree_uses_scipions_own_nodes(domain, view):
+    package = pytest.importorskip(VIEWS[view])
     parser = ConfigParser(interpolation=None, comment_prefixes=("#", ";"))
     parser.optionxform = str
-    parser.read(Path(pwem.__file__).with_name("protocols.conf"))
-    text = parser.get("PROTOCOLS", "Protocols SPA")
-    for path in TREE["Protocols SPA"]:
+    parser.read(Path(package.__file__).with_name("protocols.conf"))
+    text = parser.get("PROTOCOLS", view)
+    for path in TREE[view]:
         for node in path:
             assert f'"text": "{node}"' in text
 
