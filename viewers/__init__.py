@@ -2,7 +2,7 @@
 
 So the viewers are imported on first use only (PEP 562): the gallery's process passes through this module too.
 """
-_VIEWERS = {"MlalignViewerML2D": ".viewer_ml2d"}
+_VIEWERS = {"MlalignViewerML2D": ".viewer_ml2d", "MlalignViewerMLTomo": ".viewer_tomo"}
 
 
 def __getattr__(name):

@@ -15,6 +15,7 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from mlalign.programs.engine.resolution import crossing
+from mlalign.programs.errors import UserError
 
 from . import plots
 from .plots import correlation_axes, iteration_axis, iteration_line
@@ -52,6 +53,49 @@ PLOTS = {
     "sigmaNoise": Plot("Noise deviation", plots.PLOTS["sigmaNoise"].function,
                        "Standard deviation of the voxels' noise; it falls as the class averages improve."),
     "sigmaOffset": plots.PLOTS["sigmaOffset"],
+}
+
+
+# ---- the classes of one iteration
+
+def draw_classes(figure, classes, name, style=LIGHT):
+    """Draw the plot ``name`` (a key of :data:`CLASS_PLOTS`) of all classes of an iteration on a cleared ``figure``.
+
+    classes: a :class:`~.tomo.volumes.ClassVolumes`; a :class:`UserError` when it has nothing to show
+    """
+    CLASS_PLOTS[name].function(figure, classes, style)
+
+
+def _draw_fsc(figure, classes, style):
+    draw_fsc(figure, _found(classes, classes.fsc, "FSC curves"), classes.pixel_size, style)
+
+
+def _draw_orientations(figure, classes, style):
+    draw_orientations(figure, _found(classes, classes.directions, "orientations"), style)
+
+
+def _draw_coverage(figure, classes, style):
+    draw_coverage(figure, _found(classes, classes.coverage, "coverage"), classes.highest, style)
+
+
+def _found(classes, what, name):
+    found = classes.of_all(what)
+    if not found:
+        raise UserError(f"{classes.run.classes_file(classes.iteration)}: this result has no {name}")
+    return found
+
+
+CLASS_PLOTS = {         # their functions get a figure, the classes and a style
+    "fsc": Plot("FSC", _draw_fsc,
+                "Fourier shell correlation between averages of halves of the particles, one curve for each class, the "
+                "best first; the resolution is where it falls below 0.5."),
+    "orientations": Plot("Orientation distribution", _draw_orientations,
+                         "Where the particles look: the directions of their z axes in the frame of their class average, "
+                         "as density on two hemispheres, in projections that keep areas. Views that are rare or missing "
+                         "leave the average less well known across them."),
+    "coverage": Plot("Coverage of Fourier space", _draw_coverage,
+                     "The share of a class's particles that observed each frequency, by direction and in central slices: "
+                     "where missing wedges overlap it is low, and the average is not to be trusted there."),
 }
 
 

@@ -25,7 +25,7 @@ class GalleryView(View):
 
     @classmethod
     def of_run(cls, run, title, iterations=None, follow=False):
-        """The classes of a :class:`~mlalign.programs.results.Run`.
+        """The classes of a :class:`~mlalign.programs.results.Results`.
 
         iterations : the ones to choose from, last first; None: all of them, and the final result
         follow     : go on with each new iteration
@@ -42,9 +42,15 @@ class GalleryView(View):
 
 
 def plot_view(draw, subject, names, title, cell=CELL, **options):
-    """A window of Scipion's with plots: ``draw`` of :mod:`.plots` or :mod:`.spectra`, and what it is called with."""
+    """A window of Scipion's with plots: ``draw`` of :mod:`.plots` or its like, and what it is called with."""
     columns, rows = grid(len(names))
-    plotter = EmPlotter(windowTitle=title, figsize=(columns * cell[0], rows * cell[1]))
-    draw(plotter.getFigure(), subject, names, **options)
+    return figure_view(lambda figure: draw(figure, subject, names, **options), title,
+                       (columns * cell[0], rows * cell[1]))
+
+
+def figure_view(draw, title, size):
+    """A window of Scipion's with a figure of ``size`` inches that ``draw(figure)`` fills."""
+    plotter = EmPlotter(windowTitle=title, figsize=size)
+    draw(plotter.getFigure())
     plotter.tightLayoutOn = False           # the figure lays itself out
     return plotter

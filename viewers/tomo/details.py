@@ -46,9 +46,6 @@ class SlicePane(ImagePane):
     def sizeHint(self):
         return QSize(240, 240)
 
-    def resizeEvent(self, event):
-        self.setMaximumHeight(max(self.width(), self.minimumHeight()))      # the slider stays below the image
-
     def paint_over(self, painter, target):
         self._target = target
         if self.lines is not None:
@@ -133,10 +130,13 @@ class OrthoView(QWidget):
         row.addWidget(label)
         column = QVBoxLayout()
         column.setSpacing(4)
-        column.addWidget(pane, 1000)
+        column.addWidget(pane, 1)
         column.addLayout(row)
-        column.addStretch(1)            # takes what the pane cannot use
         return column
+
+    def resizeEvent(self, event):
+        # no higher than square slices and their sliders are
+        self.setMaximumHeight(max(self.width() + 2 * self._labels[0].sizeHint().height() + 8, 400))
 
     def show_volume(self, volume, levels, pixel_size):
         """volume: (n, n, n), None for nothing; the slices stay where they are unless the box is another."""
@@ -249,10 +249,9 @@ class VolumeDetails(DetailsPane):
         column.addWidget(self.numbers)
         column.addWidget(self.fsc, 1)
         self.ortho, self.classes = OrthoView(known), classes
-        self._add((self.ortho, 5), (self.drawn, 2))
-        self._split.setSizes([560, 240])
+        self._add((self.ortho, 5), (self.drawn if classes else QWidget(), 2))
+        self._split.setSizes([560, 240] if classes else [800, 0])
         self.fsc.setVisible(classes)
-        self.drawn.setVisible(classes)
 
     def refresh(self):
         super().refresh()

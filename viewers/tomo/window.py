@@ -1,9 +1,10 @@
 """The gallery's window for volumes: cards of three planes, slices to scroll through, pages of plots of all classes."""
+from functools import partial
+
 from PyQt5.QtCore import QRect, QSize, Qt
 from PyQt5.QtGui import QColor, QFont
 from PyQt5.QtWidgets import QShortcut, QVBoxLayout, QWidget
 
-from ...programs.errors import UserError
 from ..gallery import theme
 from ..gallery.controls import Choice, bar
 from ..gallery.grid import ThumbnailDelegate
@@ -70,8 +71,8 @@ class VolumeWindow(GalleryWindow):
 
     def make_pages(self):
         self.convergence = PlotPage(_draw_history)
-        self.fsc, self.orientations, self.coverage = map(PlotPage, (_draw_fsc, _draw_orientations,
-                                                                           _draw_coverage))
+        self.fsc, self.orientations, self.coverage = (
+            PlotPage(partial(_draw_classes, name)) for name in ("fsc", "orientations", "coverage"))
         return [Page("Convergence", "Plots over the iterations", self.convergence, "plots", follows=False),
                 Page("FSC", "Fourier shell correlation of every class", self.fsc, "FSC curves"),
                 Page("Orientations", "Where the particles of every class look", self.orientations, "orientations"),
@@ -110,26 +111,6 @@ def _draw_history(figure, run, iteration, only):
     plots3d.draw(figure, run.history(), style=style.DARK)
 
 
-def _draw_fsc(figure, run, iteration, only):
+def _draw_classes(name, figure, run, iteration, only):
     from .. import plots3d, style
-    classes = ClassVolumes(run, iteration)
-    plots3d.draw_fsc(figure, _found(classes, classes.fsc, "FSC curves"), classes.pixel_size, style.DARK)
-
-
-def _draw_orientations(figure, run, iteration, only):
-    from .. import plots3d, style
-    classes = ClassVolumes(run, iteration)
-    plots3d.draw_orientations(figure, _found(classes, classes.directions, "orientations"), style.DARK)
-
-
-def _draw_coverage(figure, run, iteration, only):
-    from .. import plots3d, style
-    classes = ClassVolumes(run, iteration)
-    plots3d.draw_coverage(figure, _found(classes, classes.coverage, "coverage"), classes.highest, style.DARK)
-
-
-def _found(classes, what, name):
-    found = classes.of_all(what)
-    if not found:
-        raise UserError(f"{classes.run.classes_file(classes.iteration)}: no {name} of this result")
-    return found
+    plots3d.draw_classes(figure, ClassVolumes(run, iteration), name, style.DARK)
