@@ -24,7 +24,7 @@ from .tomo_files import TomoFiles, TomoResult
 from .tomo_input import read_inputs
 from .tomo_options import restart_iteration
 from .tomo_resume import TomoResumable
-from .tomo_stages import Search, stages_of, start_maxres
+from .tomo_stages import WINDOW, Search, stages_of, start_maxres
 
 REACH = 4.0                # shifts searched, in standard deviations
 SMALLEST_OFFSET = 0.5      # voxels
@@ -306,7 +306,7 @@ class TomoClassification(TomoResumable):
     def _narrow(self, totals):
         """Search shifts no farther than particles have weight."""
         if self.stage.limit is None and totals.squared_shift > 0:
-            wanted = self._wanted_radius(self.model.sigma_offset)
+            wanted = 1.0 if self.search.grown else self._wanted_radius(self.model.sigma_offset)
             self.shift_radius = float(np.clip(totals.reach(), min(wanted, self.shift_radius), self.shift_radius))
 
     def _grow(self, result, totals):
@@ -320,6 +320,8 @@ class TomoClassification(TomoResumable):
         if not (hurried or settled or self.growth_iterations >= LONGEST_GROWTH):
             return False
         wanted = min(self.maxres * GROWTH, self.stage.maxres)
+        self.search.grown = True
+        self.shift_radius = float(min(np.ceil(WINDOW / self.maxres), self.shift_radius))
         self._enter(wanted, self.model.sigma_offset)
         self.model, self.growth_iterations = self.model.on(self.ball), 0
         return True

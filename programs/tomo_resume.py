@@ -21,7 +21,7 @@ class TomoResumable:
             "volumes": self.source.count, "size": self.source.size, "fingerprint": self.inputs.fingerprint(),
             "stage": self.stage.number, "box": self.stage.box, "maxres": self.maxres, "radius": model.ball.radius,
             "reach": model.ball.reach, "shift_radius": self.shift_radius, "sigma_offset": model.sigma_offset,
-            "growing": self.search.growing, "growth_iterations": self.growth_iterations,
+            "growing": self.search.growing, "grown": self.search.grown, "growth_iterations": self.growth_iterations,
             "last_likelihood": self.last_likelihood, "converged": self.converged, "info": self.last_info,
             "options": vars(self.options),
         }
@@ -35,6 +35,7 @@ class TomoResumable:
         self.poses = Poses(**{name: arrays[f"poses.{name}"] for name in POSES})
         self.shift_radius, self.growth_iterations = meta["shift_radius"], meta["growth_iterations"]
         self.last_likelihood, self.last_info = meta["last_likelihood"], meta["info"]
+        self.search.grown = meta["grown"]
         growing = meta["growing"] and meta["maxres"] < self.stage.maxres
         self._enter(meta["maxres"] if growing else self.stage.maxres, meta["sigma_offset"])
         then = self.ball

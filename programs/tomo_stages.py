@@ -13,7 +13,8 @@ SMALL_ANGLE = 2.75         # degrees that keep in-plane angles off the axes of t
 START_RADII = 1.6          # the first highest frequency, in 1 / radius
 COARSE_ARC = 0.8           # of a resolution element, between orientations, at the radius of most of the particle
 MOST_OF_RADIUS = 0.75
-SHIFTS_PER_WAVE = 4        # shifts are searched so often in the finest wave
+SHIFTS_PER_WAVE = 3        # shifts are searched so often in the finest wave
+WINDOW = 0.3               # of the finest wave: shifts searched around those that a lower resolution found
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Search:
         shifts = shift_grid3(shift_radius, step)
         if o.dont_rotate:
             return Plan(Orientations(IDENTITY[None], np.zeros(1)), shifts, around.matrices, around.shifts,
-                        correlate=o.maxCC)
+                        correlate=o.maxCC, step=step)
         tilts = (o.tilt0, o.tiltF) if (o.tilt0, o.tiltF) != (0, 180) else None
         turn = small_rotation(stage.ang / 3, rng) if o.perturb else IDENTITY
         if stage.local:
@@ -87,11 +88,13 @@ class Search:
             angles = self._turns(stage.psi, None if o.dont_limit_psirange else stage.search)
             # the search goes on from where each particle is, in shift as in orientation
             return Plan(Orientations(matrices, angles), shifts, around.matrices, np.rint(around.shifts), tilts, o.maxCC)
-        ang, psi = (max(step, self.coarse_step(ball)) for step in (stage.ang, stage.psi))
+        ang, psi = (max(angle, self.coarse_step(ball)) for angle in (stage.ang, stage.psi))
         grid = directions(min(ang, 45.0)) @ turn.T
         grid = grid[asymmetric_unit(grid, self.group)]
         centres = np.rint(anchor.shifts) if anchor is not None and o.keep_angles else None
-        return Plan(Orientations(towards(grid), self._turns(psi)), shifts, None, centres, tilts, o.maxCC)
+        if self.grown:
+            centres = np.rint(poses.shifts)
+        return Plan(Orientations(towards(grid), self._turns(psi)), shifts, None, centres, tilts, o.maxCC, step=step)
 
     def _turns(self, step, limit=None):
         """In-plane turns in radians, of about ``step`` degrees, all round or within ``limit`` degrees of none."""
@@ -109,6 +112,7 @@ class Search:
         return float(np.rad2deg(COARSE_ARC / (ball.maxres * 2 * MOST_OF_RADIUS * ball.radius)))
 
     growing = False            # whether the resolution is on its way to the stage's
+    grown = False              # whether a lower resolution has told where the particles are
 
     def shift_step(self, ball, stage):
         """Voxels between shifts."""

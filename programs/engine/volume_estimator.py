@@ -9,6 +9,7 @@ from .orientation_search import Orientations, Particle, Templates
 from .volume_model import Totals
 
 IDENTITY = np.eye(3)
+SMALLEST_OFFSET = 0.05    # voxels, of the shifts' prior
 
 
 def shift_grid3(radius, step=1):
@@ -49,7 +50,7 @@ class Plan:
     """Where an E-step looks.
 
     orientations: around each particle's frame.  shifts: int (S, 3) voxels around each particle's centre, the shortest
-    first.  frames: (N, 3, 3), or None for the identity.  centres: (N, 3) shifts, or None for none.
+    first, ``step`` apart.  frames: (N, 3, 3), or None for the identity.  centres: (N, 3) shifts, or None for none.
     tilts: (lowest, highest) degrees of the tilt of A, or None.  correlate: constrained cross-correlation, winner takes
     all.  classes: int (N,) the class that each particle is known to be of, or None.
     """
@@ -61,12 +62,17 @@ class Plan:
     tilts: tuple = None
     correlate: bool = False
     classes: np.ndarray = None
+    step: int = 1
 
     def frame(self, i):
         return None if self.frames is None else self.frames[i]
 
     def centre(self, i):
         return None if self.centres is None else self.centres[i]
+
+    def shifts_of(self, i):
+        """The shifts (S, 3) from the origin that particle i is looked for at."""
+        return self.shifts if self.centres is None else self.shifts + self.centres[i]
 
     def forbidden(self, i):
         """bool (angles, D): orientations whose tilt is outside the limits."""
@@ -96,7 +102,6 @@ class VolumeEstimator:
         rows = np.arange(self.bank.source.count) if rows is None else rows
         reach = int(np.ceil(np.sqrt((plan.shifts**2).sum(1).max())))
         totals = Totals.zero(self.ball, self.coverage, model.classes, reach)
-        prior = log_shift_prior(plan.shifts, max(model.sigma_offset, 0.05))
         templates = None
         for half in (0, 1):
             mine = rows[half_of[rows] == half]
@@ -105,7 +110,7 @@ class VolumeEstimator:
                                          model.log_class(), plan.orientations)
             sums = np.zeros(templates.vectors.shape, np.float32)
             covered = np.zeros(templates.power.shape, np.float32)
-            work = partial(self._one, model, templates, plan, prior)
+            work = partial(self._one, model, templates, plan)
             for start in range(0, len(mine), self.workers.threads):
                 some = mine[start : start + self.workers.threads]
                 for i, (found, more, more_covered) in zip(some, self.workers.map(work, some)):
@@ -118,15 +123,15 @@ class VolumeEstimator:
             totals.coverage[half] = templates.turn_back(covered, self.coverage.layout)
         return totals
 
-    def _one(self, model, templates, plan, prior, i):
-        particle = self._particle(model, plan, prior, i)
+    def _one(self, model, templates, plan, i):
+        particle = self._particle(model, plan, i)
         chosen = None
         if plan.classes is not None:
             chosen = plan.classes[i] * templates.rotations + np.arange(templates.rotations)
         found = (templates.best if plan.correlate else templates.search)(particle, chosen)
         return found, *templates.spread(particle, found)
 
-    def _particle(self, model, plan, prior, i):
+    def _particle(self, model, plan, i):
         bank, frame = self.bank, plan.frame(i)
         rows = bank.rows(i, plan.shifts, plan.centre(i), frame)
         weights = bank.region_vectors[bank.region_of[i]][None]
@@ -135,14 +140,16 @@ class VolumeEstimator:
         power = float(bank.power[i] @ (1 / model.variance))
         dimension = bank.dimension[bank.region_of[i]]
         constant = -0.5 * power - 0.5 * float(dimension @ np.log(2 * np.pi * model.variance))
+        # the prior is one of the shifts from the origin, wherever they are searched around
+        prior = log_shift_prior(plan.shifts_of(i), max(model.sigma_offset, SMALLEST_OFFSET), plan.step)
         return Particle(rows, plan.shifts, prior, weights, power, constant, plan.forbidden(i))
 
     def _gather(self, totals, half, i, found, plan, poses):
         bank, (k, d, angle, row) = self.bank, found.best
-        squared = (plan.shifts**2).sum(1)
+        shifts, length = plan.shifts_of(i), np.ceil(np.hypot(np.hypot(*plan.shifts.T[:2]), plan.shifts[:, 2]))
         totals.mass[half] += found.class_mass
-        totals.squared_shift += float(found.row_mass @ squared)
-        totals.beyond += np.bincount(np.ceil(np.sqrt(squared)).astype(int), found.row_mass, len(totals.beyond))
+        totals.squared_shift += float(found.row_mass @ (shifts**2).sum(1))
+        totals.beyond += np.bincount(length.astype(int), found.row_mass, len(totals.beyond))
         totals.power += bank.power[i]
         totals.dimension += bank.dimension[bank.region_of[i]]
         totals.count += 1
@@ -150,7 +157,7 @@ class VolumeEstimator:
         totals.peak += found.peak
         poses.ref[i] = k
         poses.matrices[i] = plan.orientations.matrix(d, angle, IDENTITY if plan.frames is None else plan.frames[i])
-        poses.shifts[i] = plan.shifts[row] if plan.centres is None else plan.shifts[row] + plan.centres[i]
+        poses.shifts[i] = shifts[row]
         poses.peak[i], poses.class_probability[i] = found.peak, found.class_mass[k]
         poses.log_likelihood[i] = found.log_likelihood
 

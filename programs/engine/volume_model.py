@@ -58,7 +58,8 @@ class Totals:
 
     sums: (2, K, P) particles turned onto the references and weighted; coverage: (2, K, Pw) of their regions;
     mass: (2, K) posterior mass; power, dimension: (J,) squared samples and degrees of freedom per shell;
-    squared_shift: sum of the posterior mean of |t|^2; beyond: posterior mass by whole voxels of shift.
+    squared_shift: sum of the posterior mean of |t|^2; beyond: posterior mass by whole voxels of
+    shift from where particles were searched around.
     """
 
     sums: np.ndarray
