@@ -9,6 +9,7 @@ COMMANDS = {
     "ml_align2d": ("mlalign.programs.ml_align2d", "align and classify particle images by maximum likelihood"),
     "mlf_align2d": ("mlalign.programs.mlf_align2d", "the same in Fourier space, with CTF and coloured noise"),
     "ml_tomo": ("mlalign.programs.ml_tomo", "align and classify subtomograms, whose wedge is missing"),
+    "mref_ali2d": ("mlalign.programs.mref_ali2d", "align particle images to given references, each to the best one"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
     "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
     "convert": ("mlalign.programs.convert", "convert subtomograms' metadata from and to RELION, TOM and Xmipp 2"),

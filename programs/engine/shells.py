@@ -1,128 +1,132 @@
-"""Functions on spheres of frequencies, given at points of half a sphere, and their spherical harmonics.
-
-The Fourier transform of a real volume at -k is the conjugate of that at k.  So half a sphere is enough, and real
-harmonics of even degree belong to the real part, those of odd degree to the imaginary one: a transform on J shells
-becomes a vector of real numbers in the layout Orders((J,) * (L + 1)) of :mod:`.harmonics`.
-"""
-from dataclasses import dataclass
-from functools import cached_property
-
+"""Shells of Fourier pixels: correlation of two images, filters with a smooth edge, and where an image's centre is."""
 import numpy as np
-from scipy.fft import next_fast_len
+from scipy import fft
 
-from .harmonics import Orders
-from .wigner import legendre
+NOTHING = 0.1             # correlation below which a curve is taken to end
+HALF = 0.5
+FALLOFF = 0.2             # of the smooth edge, at most
+LOW, HIGH = 0.12, 0.4     # 1/px: limits of the fitted cut-off frequency
+MARGIN = 2                # px of the mask's rim whose mean is taken for the background
+ROUNDS = 10               # of centring on an image's own rotational average
+SETTLED = 0.05            # px
 
 
-@dataclass(frozen=True)
-class Hemisphere:
-    """Points on the half z > 0 of a sphere: ``rings`` Gauss-Legendre latitudes of ``across`` points each.
+def shell_correlation(first, second):
+    """Fourier correlation of images (..., n, n) in shells r = 0 ... n / 2, one Fourier pixel wide.
 
-    highest: degree L of the harmonics that are wanted.  Sums over the points are exact for products of functions
-    whose degrees add up to less than 4 ``rings`` and to less than ``across``.
+    Returns frequencies r / n, correlations (..., n // 2 + 1), zero where a shell is empty, and numbers of pixels.
     """
+    n = first.shape[-1]
+    shell = np.rint(_radius(n) * n).astype(int).ravel()
+    keep = shell <= n // 2
+    sums = np.zeros((keep.sum(), n // 2 + 1))
+    sums[np.arange(len(sums)), shell[keep]] = 1
+    f, g = (fft.fft2(image).reshape(*image.shape[:-2], -1)[..., keep] for image in (first, second))
+    cross, power = (f * g.conj()).real @ sums, ((abs(f) ** 2) @ sums) * ((abs(g) ** 2) @ sums)
+    curve = np.where(power > 0, cross / np.sqrt(np.where(power > 0, power, 1)), 0)
+    return np.arange(n // 2 + 1) / n, curve, sums.sum(0)
 
-    highest: int
-    rings: int
-    across: int
 
-    @classmethod
-    def exact(cls, highest, degrees):
-        """The smallest grid that is exact for products of ``degrees`` in all."""
-        return cls(highest, (degrees + 4) // 4, next_fast_len(degrees + 1, real=True))
+def tangent_filter(frequency, cutoff, falloff):
+    """Low-pass filter: about 1 below ``cutoff`` and 0 above, with an edge of relative width ``falloff``."""
+    width = np.pi / (2 * falloff * cutoff)
+    return (np.tanh(width * (frequency + cutoff)) - np.tanh(width * (frequency - cutoff))) / 2
 
-    def to(self, highest):
-        """The same points, for harmonics up to another degree."""
-        return Hemisphere(highest, self.rings, self.across)
 
-    @cached_property
-    def _nodes(self):
-        cosines, weights = np.polynomial.legendre.leggauss(2 * self.rings)
-        return cosines[self.rings :], weights[self.rings :]
+def fit_tangent(frequency, correlation):
+    """(cutoff, falloff) of the tangent filter nearest to what a correlation of halves (M,) says of the whole.
 
-    @cached_property
-    def phi(self):
-        return 2 * np.pi / self.across * np.arange(self.across)
+    A curve that never falls to one half, or starts below it, gives the highest cut-off.
+    """
+    whole = 2 * correlation / (1 + np.maximum(correlation, -0.5))
+    ends = np.flatnonzero(whole < NOTHING)
+    whole = np.where(np.arange(len(whole)) >= (ends[0] if len(ends) else len(whole)), 0, whole)
+    if not (whole < HALF).any():
+        return HIGH, FALLOFF
+    cutoff, falloff = np.meshgrid(np.linspace(LOW, HIGH, 141), np.linspace(0.02, FALLOFF, 19), indexing="ij")
+    table = tangent_filter(frequency, cutoff[..., None], falloff[..., None])
+    best = ((table - whole) ** 2).sum(-1).argmin()
+    return float(cutoff.flat[best]), float(falloff.flat[best])
 
-    @property
-    def cosines(self):
-        """Of the polar angles, float64 (rings,)."""
-        return self._nodes[0]
 
-    @cached_property
-    def directions(self):
-        """Unit vectors, float64 (3, across, rings)."""
-        sine = np.sqrt(1 - self.cosines**2)
-        return np.stack([np.outer(np.cos(self.phi), sine), np.outer(np.sin(self.phi), sine),
-                         np.broadcast_to(self.cosines, (self.across, self.rings))])
+def filtered(image, transfer):
+    """An image (n, n) multiplied by a function of the frequency in 1/px."""
+    return fft.ifft2(fft.fft2(image) * transfer(_radius(len(image)))).real
 
-    @cached_property
-    def weights(self):
-        """Solid angle of each ring's points, both halves of the sphere together: float64 (rings,)."""
-        return 2 * self._nodes[1] * 2 * np.pi / self.across
 
-    @cached_property
-    def _around(self):
-        """float32 (2, M + 1, across): cosines and sines of m phi, times sqrt 2 where m > 0."""
-        phase = np.outer(np.arange(self.highest + 1), self.phi)
-        factor = np.where(np.arange(self.highest + 1), np.sqrt(2), 1)[:, None]
-        return (factor * np.stack([np.cos(phase), np.sin(phase)])).astype(np.float32)
+def shifted(image, x, y):
+    """An image (n, n) moved by (x, y) px, wrapping around."""
+    k = fft.fftfreq(len(image))
+    return fft.ifft2(fft.fft2(image) * np.exp(-2j * np.pi * (k[:, None] * y + k * x))).real
 
-    @cached_property
-    def _along(self):
-        """For each m, P_lm of even and of odd degrees: float32 (degrees, rings)."""
-        tables = [table.T.astype(np.float32) for table in legendre(self.highest, self.cosines)]
-        return [(np.ascontiguousarray(table[m % 2 :: 2]), np.ascontiguousarray(table[1 - m % 2 :: 2]))
-                for m, table in enumerate(tables)]
 
-    def layout(self, shells):
-        return Orders((shells,) * (self.highest + 1))
+def without_background(image, mask):
+    """An image (n, n) inside the mask, less its mean near the mask's rim."""
+    inside = core = mask > 0
+    for _ in range(MARGIN):
+        core = core & np.all([np.roll(core, step, axis) for step in (-1, 1) for axis in (0, 1)], axis=0)
+    return (image - image[inside & ~core].mean()) * mask
 
-    # ---- points -> harmonics ----------------------------------------------------------------------------------
 
-    def around(self, parts):
-        """Harmonics in phi alone: parts float32 (..., across, rings, J) to (..., 2, M + 1, rings, J)."""
-        table = self._around.reshape(-1, self.across)
-        flat = np.matmul(table, parts.reshape(*parts.shape[:-2], -1))
-        return flat.reshape(*parts.shape[:-3], 2, self.highest + 1, *parts.shape[-2:])
+# ---- where the centre of an image is, (x, y) in px from pixel n / 2
 
-    def along(self, real, imaginary):
-        """The rest of the way: two float32 (B, 2, M + 1, rings, J) of :meth:`around`, weighted, to vectors (B, P)."""
-        count, shells = len(real), real.shape[-1]
-        layout = self.layout(shells)
-        out = np.empty((count, layout.size), np.float32)
-        for m, (part, (even, odd)) in enumerate(zip(layout.slices, self._along)):
-            kinds = 2 if m else 1
-            target = out[:, part].reshape(count, kinds, self.highest + 1 - m, shells)
-            target[:, :, m % 2 :: 2] = np.matmul(even, real[:, :kinds, m])
-            target[:, :, 1 - m % 2 :: 2] = np.matmul(odd, imaginary[:, :kinds, m])
-        return out
+def phase_centre(image):
+    """Centre of mass as the phases of the first Fourier coefficients tell it, which knows no borders."""
+    n = len(image)
+    wave = np.exp(2j * np.pi * (np.arange(n) - n // 2) / n)
+    return tuple(float(np.angle((image.sum(axis) * wave).sum()) * n / (2 * np.pi)) for axis in (0, 1))
 
-    def analyse(self, samples):
-        """Vectors float32 (B, P) of functions given at the points: complex or real (B, across, rings, J).
 
-        The adjoint of :meth:`synthesize` in the weights of the points; its inverse where the grid is exact.
-        """
-        weights = self.weights[:, None].astype(np.float32)
-        real = self.around(np.ascontiguousarray(samples.real, np.float32) * weights)
-        imaginary = np.zeros_like(real)
-        if np.iscomplexobj(samples):
-            imaginary = self.around(np.ascontiguousarray(samples.imag, np.float32) * weights)
-        return self.along(real, imaginary)
+def correlation_centre(image, pattern):
+    """Where ``pattern`` (n, n), centred itself, correlates best with the image."""
+    n = len(image)
+    cross = fft.fftshift(fft.ifft2(fft.fft2(image) * fft.fft2(fft.ifftshift(pattern)).conj()).real)
+    y, x = np.unravel_index(cross.argmax(), cross.shape)
+    around = cross.take(range(y - 1, y + 2), 0, mode="wrap").take(range(x - 1, x + 2), 1, mode="wrap")
+    return x - n // 2 + _vertex(around[1]), y - n // 2 + _vertex(around[:, 1])
 
-    # ---- harmonics -> points ----------------------------------------------------------------------------------
 
-    def synthesize(self, vectors):
-        """Functions at the points, complex64 (B, across, rings, J), of vectors (B, P)."""
-        count, shells = len(vectors), vectors.shape[1] // (self.highest + 1) ** 2
-        parts = np.zeros((2, count, 2, self.highest + 1, self.rings, shells), np.float32)
-        for m, (part, (even, odd)) in enumerate(zip(self.layout(shells).slices, self._along)):
-            kinds = 2 if m else 1
-            source = vectors[:, part].reshape(count, kinds, self.highest + 1 - m, shells)
-            np.matmul(even.T, source[:, :, m % 2 :: 2], out=parts[0, :, :kinds, m])
-            np.matmul(odd.T, source[:, :, 1 - m % 2 :: 2], out=parts[1, :, :kinds, m])
-        table = self._around.reshape(-1, self.across).T
-        real, imaginary = (np.matmul(table, part.reshape(count, table.shape[1], -1)) for part in parts)
-        out = np.empty((count, self.across, self.rings, shells), np.complex64)
-        out.real, out.imag = (part.reshape(out.shape) for part in (real, imaginary))
-        return out
+def own_centre(image):
+    """Where the image is most like its own rotational average, found by going there again and again."""
+    x = y = 0.0
+    for _ in range(ROUNDS):
+        dx, dy = correlation_centre(shifted(image, -x, -y), rotational_average(shifted(image, -x, -y)))
+        x, y = x + dx, y + dy
+        if np.hypot(dx, dy) < SETTLED:
+            break
+    return x, y
+
+
+def rotational_average(image):
+    n = len(image)
+    ring = np.rint(distances(n)).astype(int)
+    return (np.bincount(ring.ravel(), image.ravel()) / np.bincount(ring.ravel()))[ring]
+
+
+def bright_pixels(image, mask):
+    """Which pixels (n, n) in the mask are more than one standard deviation above the mean there."""
+    inside = image[mask > 0]
+    return (image > inside.mean() + inside.std()) & (mask > 0)
+
+
+def centre_of_mass(weight):
+    y, x = np.mgrid[: len(weight), : len(weight)] - len(weight) // 2
+    total = max(weight.sum(), np.finfo(float).tiny)
+    return float((weight * x).sum() / total), float((weight * y).sum() / total)
+
+
+def distances(n):
+    """Distance (n, n) of pixels from the origin, in px."""
+    y, x = np.mgrid[:n, :n] - n // 2
+    return np.hypot(x, y)
+
+
+def _vertex(three):
+    """Place of the top of a parabola through three values at -1, 0, 1."""
+    bend = three[0] + three[2] - 2 * three[1]
+    return float((three[0] - three[2]) / (2 * bend)) if bend < 0 else 0.0
+
+
+def _radius(n):
+    """Frequency (n, n) in 1/px of fft2's coefficients."""
+    return np.hypot(fft.fftfreq(n)[:, None], fft.fftfreq(n))

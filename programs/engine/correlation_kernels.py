@@ -1,0 +1,378 @@
+"""Compiled inner loops of the maximum-correlation search (see :mod:`.correlation`) and of its averages.
+
+With x and a the harmonics of an image and a template (:mod:`.rings`), P0 = sum xr ar, P1 = sum xi ai,
+P2 = sum xr ai and P3 = sum xi ar over the rings of a harmonic q, the correlation with the template turned by psi is
+
+    sum_q  cos(q psi) (P0 + P1) + sin(q psi) (P2 - P3),
+
+and with its mirror image sum_q (-1)^q [cos(q psi) (P0 - P1) - sin(q psi) (P2 + P3)].  Weights are in the templates.
+
+g        float32 (8, H, B, T) of B images and T templates: the sums over even q of cos(q theta) P0, cos P1, sin P2 and
+         sin P3, then the same over odd q, at theta_h = 2 pi h / n_psi from 0 to pi / 2
+sector   a quarter of the circle, of the plain template (0 ... 3) or of its mirror image (4 ... 7): angles theta,
+         -theta, pi - theta, pi + theta; all eight follow from g by adding and subtracting
+"""
+import numba as nb
+import numpy as np
+
+from .kernels import _jit
+
+_fast = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)      # nothing here is NaN or infinite
+SECTORS = 8
+NOWHERE = -1e30         # the score of a place that is not searched
+COLUMNS = 512           # pairs transformed together: what fits the nearest cache
+WINDOW = 8              # lattice steps that a climb may lead away from where it began
+
+
+@_jit
+def gather(inverse, table, factor):
+    """factor (B, 8, H, S): what ``inverse`` (B, G) says at the places ``table`` (8, H, S)."""
+    places = table.ravel()
+    for b in range(len(inverse)):
+        values, out = inverse[b], factor[b].ravel()
+        for i in range(len(places)):
+            out[i] = values[places[i]]
+
+
+@_fast
+def transform(product, cosine, sine, even, g):
+    """g (8, H, C) of products (4, Q, C) of C pairs, the first ``even`` of Q even orders; cosine, sine: (H, Q).
+
+    The number of even and of odd orders is a multiple of four.
+    """
+    half, orders = cosine.shape
+    for start in range(0, product.shape[2], COLUMNS):
+        stop = min(start + COLUMNS, product.shape[2])
+        for plane in range(SECTORS):
+            p, wave = product[plane % 4], cosine if plane % 4 < 2 else sine
+            first, last = (0, even) if plane < 4 else (even, orders)
+            for h in range(half):
+                out, w = g[plane, h, start:stop], wave[h]
+                out[:] = 0
+                for q in range(first, last, 4):
+                    w0, w1, w2, w3 = w[q], w[q + 1], w[q + 2], w[q + 3]
+                    p0, p1, p2, p3 = p[q, start:stop], p[q + 1, start:stop], p[q + 2, start:stop], p[q + 3, start:stop]
+                    for t in range(len(out)):
+                        out[t] += w0 * p0[t] + w1 * p1[t] + w2 * p2[t] + w3 * p3[t]
+
+
+@_fast
+def best_of_sectors(g, factor, best):
+    """Fill best (B, K, 8) with the highest score, at least 0, over the angles of each sector and S = T / K shifts.
+
+    factor: (B, 8, H, S), what correlations are multiplied by.
+    """
+    half, count, width = g.shape[1:]
+    references, shifts = best.shape[1], factor.shape[3]
+    for b in range(count):
+        for k in range(references):
+            m0 = m1 = m2 = m3 = m4 = m5 = m6 = m7 = np.float32(0)
+            for h in range(half):
+                a0, a1, a2, a3 = g[0, h, b], g[1, h, b], g[2, h, b], g[3, h, b]
+                a4, a5, a6, a7 = g[4, h, b], g[5, h, b], g[6, h, b], g[7, h, b]
+                f0, f1, f2, f3 = factor[b, 0, h], factor[b, 1, h], factor[b, 2, h], factor[b, 3, h]
+                f4, f5, f6, f7 = factor[b, 4, h], factor[b, 5, h], factor[b, 6, h], factor[b, 7, h]
+                for s in range(shifts):
+                    t = k * shifts + s
+                    ce, de, se, te = a0[t] + a1[t], a0[t] - a1[t], a2[t] - a3[t], a2[t] + a3[t]
+                    co, do, so, to = a4[t] + a5[t], a4[t] - a5[t], a6[t] - a7[t], a6[t] + a7[t]
+                    m0 = max(m0, f0[s] * (ce + co + se + so))
+                    m1 = max(m1, f1[s] * (ce + co - se - so))
+                    m2 = max(m2, f2[s] * (ce - co - se + so))
+                    m3 = max(m3, f3[s] * (ce - co + se - so))
+                    m4 = max(m4, f4[s] * (de - do - te + to))
+                    m5 = max(m5, f5[s] * (de - do + te - to))
+                    m6 = max(m6, f6[s] * (de + do + te + to))
+                    m7 = max(m7, f7[s] * (de + do - te - to))
+            out = best[b, k]
+            out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = m0, m1, m2, m3, m4, m5, m6, m7
+
+
+@_jit
+def locate(g, factor, best, floor, first, found):
+    """List where sectors whose best (B, K, 8) reaches ``floor`` (B, K) have it; returns their number.
+
+    first: number of the first reference here.  found: arrays (image, reference, mirrored, angle, shift, score) to
+    fill; what does not fit is only counted.  angle in steps of 2 pi / n_psi from 0 to n_psi - 1.
+    """
+    image, reference, mirrored, angle, shift, score = found
+    half, shifts, count = g.shape[1], factor.shape[3], 0
+    n_psi = 4 * (half - 1)
+    for b in range(best.shape[0]):
+        for k in range(best.shape[1]):
+            for c in range(SECTORS):
+                if best[b, k, c] < floor[b, k] or best[b, k, c] <= 0:
+                    continue
+                if count < len(image):
+                    highest, at_h, at_s = np.float32(-1), 0, 0
+                    for h in range(half):
+                        a = g[:, h, b, k * shifts : (k + 1) * shifts]
+                        for s in range(shifts):
+                            value = factor[b, c, h, s] * _of_sector(a[:, s], c)
+                            if value > highest:
+                                highest, at_h, at_s = value, h, s
+                    turn = c % 4
+                    at = at_h if turn == 0 else (-at_h if turn == 1 else
+                                                 (n_psi // 2 - at_h if turn == 2 else n_psi // 2 + at_h))
+                    image[count], reference[count], mirrored[count] = b, first + k, c // 4
+                    angle[count], shift[count], score[count] = at % n_psi, at_s, highest
+                count += 1
+    return count
+
+
+@_jit
+def _of_sector(a, c):
+    """Correlation of sector c from the eight sums a."""
+    if c < 4:
+        e, o, se, so = a[0] + a[1], a[4] + a[5], a[2] - a[3], a[6] - a[7]
+        if c == 0:
+            return e + o + se + so
+        if c == 1:
+            return e + o - se - so
+        if c == 2:
+            return e - o - se + so
+        return e - o + se - so
+    e, o, se, so = a[0] - a[1], a[4] - a[5], a[2] + a[3], a[6] + a[7]
+    if c == 4:
+        return e - o - se + so
+    if c == 5:
+        return e - o + se - so
+    if c == 6:
+        return e + o + se + so
+    return e + o - se - so
+
+
+@_jit
+def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, image, mirrored, angle, place, found):
+    """Climb from each candidate to the top of its hill on the fine lattice, and fit a paraboloid there.
+
+    x: (N, size).  layout: (start, even, odd) of the rings used.  templates: (T, size) at the lattice points of index
+    (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
+    correlation is multiplied by where the mask is shifted by whole pixels.  limits: (N, 4) lowest and highest x and y.
+    image, mirrored, angle (of the fine ones): (C,); place: (C, 2) = (x, y) in the lattice.
+    found: (C, 4) to fill with score, psi in radians, and shift x, y in pixels, of the template.
+    """
+    side, angles, orders = 2 * WINDOW + 1, len(cosine), cosine.shape[1]
+    known = np.zeros((side, side), np.bool_)
+    z = np.empty((side, side, 2, orders), np.float32)
+    value = np.empty((3, 3, 3))
+    for c in range(len(image)):
+        known[:] = False
+        i, a, x0, y0 = image[c], angle[c], place[c, 0], place[c, 1]
+        px, py = x0, y0
+        for _ in range(4 * side):
+            best, bx, by, ba = 20 * NOWHERE, 0, 0, 0
+            for dy in range(-1, 2):
+                for dx in range(-1, 2):
+                    wx, wy = px + dx - x0 + WINDOW, py + dy - y0 + WINDOW
+                    t = _point(index, px + dx, py + dy)
+                    inside = t >= 0 and 0 <= wx < side and 0 <= wy < side
+                    if inside and not known[wy, wx]:
+                        _correlate(x[i], layout, templates[t], mirrored[c] == 1, z[wy, wx])
+                        known[wy, wx] = True
+                    for da in range(-1, 2):
+                        v = 10 * NOWHERE
+                        if inside:
+                            at = (a + da) % angles
+                            f = _factor(inverse[i], limits[i], cosine, sine, at, mirrored[c] == 1,
+                                        step * (px + dx), step * (py + dy), step / 2)
+                            # outside the limits it is uphill to them
+                            v = f * _at_angle(z[wy, wx], cosine[at], sine[at]) if f >= 0 else NOWHERE * (1 - f)
+                        value[dy + 1, dx + 1, da + 1] = v
+                        if v > best:
+                            best, bx, by, ba = v, dx, dy, da
+            if best <= value[1, 1, 1]:
+                break
+            px, py, a = px + bx, py + by, (a + ba) % angles
+        dx, dy, da, top = _paraboloid(value)
+        found[c, 0] = top
+        found[c, 1] = (a + da) * 2 * np.pi / angles
+        found[c, 2] = step * (px + dx)
+        found[c, 3] = step * (py + dy)
+
+
+@_jit
+def _point(index, x, y):
+    """Template at a lattice point, -1 for none."""
+    middle = len(index) // 2
+    if abs(x) > middle or abs(y) > middle:
+        return -1
+    return index[y + middle, x + middle]
+
+
+@_jit
+def _factor(inverse, limits, cosine, sine, at, mirrored, x, y, slack):
+    """``inverse`` (G, G) where a template shifted by (x, y), mirrored and turned puts the mask.
+
+    Beyond the limits, minus the distance from them.
+    """
+    if mirrored:
+        y = -y
+    # order 1 is the first of the odd ones
+    first = cosine.shape[1] - cosine.shape[1] // 2
+    c, s = cosine[at, first], sine[at, first]
+    sx, sy = c * x - s * y, s * x + c * y
+    outside = max(limits[0] - slack - sx, sx - limits[1] - slack, limits[2] - slack - sy, sy - limits[3] - slack)
+    if outside > 1e-6:
+        return -outside
+    middle = len(inverse) // 2
+    fx, fy = sx + middle, sy + middle
+    ix = min(max(int(np.floor(fx)), 0), len(inverse) - 2)
+    iy = min(max(int(np.floor(fy)), 0), len(inverse) - 2)
+    fx, fy = fx - ix, fy - iy
+    return ((1 - fy) * ((1 - fx) * inverse[iy, ix] + fx * inverse[iy, ix + 1])
+            + fy * ((1 - fx) * inverse[iy + 1, ix] + fx * inverse[iy + 1, ix + 1]))
+
+
+@_jit
+def _correlate(x, layout, template, mirrored, z):
+    """Fill z (2, Q), even harmonics first, with what cos(q psi) and sin(q psi) are multiplied by."""
+    start, even, odd = layout
+    z[:] = 0
+    sign = np.float32(-1 if mirrored else 1)
+    orders = z.shape[1] - z.shape[1] // 2
+    for j in range(len(even)):
+        for parity in range(2):
+            count = even[j] if parity == 0 else odd[j]
+            begin = start[j] if parity == 0 else start[j] + 2 * even[j]
+            shift = 0 if parity == 0 else orders
+            xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
+            ar, ai = template[begin : begin + count], template[begin + count : begin + 2 * count]
+            zc, zs = z[0, shift : shift + count], z[1, shift : shift + count]
+            # one sum at a time: with two the compiler fears that one is the other's input
+            for q in range(count):
+                zc[q] += xr[q] * ar[q] + sign * xi[q] * ai[q]
+            for q in range(count):
+                zs[q] += sign * xr[q] * ai[q] - xi[q] * ar[q]
+    if mirrored:
+        z[:, orders:] *= -1
+
+
+@_jit
+def _at_angle(z, cosine, sine):
+    total = np.float32(0)
+    for q in range(z.shape[1]):
+        total += cosine[q] * z[0, q] + sine[q] * z[1, q]
+    return total
+
+
+@_jit
+def _paraboloid(v):
+    """Offsets (x, y, angle) of the peak of a paraboloid through v (3, 3, 3) = (y, x, angle), and its height.
+
+    Axes along which a neighbour is missing, and curvatures that are no peak's, stay where they are.
+    """
+    gradient, curvature = np.zeros(3), np.zeros((3, 3))
+    free = np.zeros(3, np.bool_)
+    centre = v[1, 1, 1]
+    for axis in range(3):
+        low = v[1, 0, 1] if axis == 0 else (v[0, 1, 1] if axis == 1 else v[1, 1, 0])
+        high = v[1, 2, 1] if axis == 0 else (v[2, 1, 1] if axis == 1 else v[1, 1, 2])
+        bend = low + high - 2 * centre
+        free[axis] = min(low, high) > NOWHERE and bend < 0
+        curvature[axis, axis] = bend if free[axis] else -1.0
+        gradient[axis] = (high - low) / 2 if free[axis] else 0.0
+    for one in range(3):
+        for other in range(one):
+            mixed = _mixed(v, other, one)
+            if free[one] and free[other] and abs(mixed) < -NOWHERE / 8:
+                curvature[one, other] = curvature[other, one] = mixed
+    # a peak in every direction, not only along the axes
+    if curvature[0, 0] * curvature[1, 1] - curvature[0, 1] ** 2 <= 0 or _determinant(curvature) >= 0:
+        for one in range(3):
+            for other in range(3):
+                if one != other:
+                    curvature[one, other] = 0.0
+    whole, offset = _determinant(curvature), np.empty(3)
+    for axis in range(3):
+        kept = curvature[:, axis].copy()
+        curvature[:, axis] = gradient
+        offset[axis] = -_determinant(curvature) / whole
+        curvature[:, axis] = kept
+    for axis in range(3):
+        offset[axis] = min(max(offset[axis], -1.0), 1.0)
+    top = centre + (gradient * offset).sum() / 2
+    return offset[0], offset[1], offset[2], top
+
+
+@_jit
+def _determinant(m):
+    return (m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]) - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+            + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
+
+
+@_jit
+def _mixed(v, one, other):
+    """Mixed second difference of v (y, x, angle) along axes 0 = x, 1 = y, 2 = angle, one < other."""
+    if other == 1:
+        return (v[2, 2, 1] - v[0, 2, 1] - v[2, 0, 1] + v[0, 0, 1]) / 4
+    if one == 0:
+        return (v[1, 2, 2] - v[1, 2, 0] - v[1, 0, 2] + v[1, 0, 0]) / 4
+    return (v[2, 1, 2] - v[2, 1, 0] - v[0, 1, 2] + v[0, 1, 0]) / 4
+
+
+@_jit
+def turned_back(x, layout, psi, mirrored, out):
+    """Harmonics x (B, size) turned by -psi (B,), then (where mirrored) y -> -y: out (B, size)."""
+    start, even, odd = layout
+    cos, sin = np.empty(even[-1], np.float32), np.empty(even[-1], np.float32)
+    for b in range(len(x)):
+        for parity in range(2):
+            for i in range(even[-1]):
+                cos[i], sin[i] = np.cos((2 * i + parity) * psi[b]), np.sin((2 * i + parity) * psi[b])
+            # the mirror takes a_q to (-1)^q conj(a_q)
+            real = np.float32(-1 if mirrored[b] == 1 and parity == 1 else 1)
+            imag = np.float32(-1 if mirrored[b] == 1 and parity == 0 else 1)
+            for j in range(len(even)):
+                count = even[j] if parity == 0 else odd[j]
+                begin = start[j] if parity == 0 else start[j] + 2 * even[j]
+                xr, xi = x[b, begin : begin + count], x[b, begin + count : begin + 2 * count]
+                yr, yi = out[b, begin : begin + count], out[b, begin + count : begin + 2 * count]
+                for i in range(count):
+                    yr[i] = real * (cos[i] * xr[i] - sin[i] * xi[i])
+                    yi[i] = imag * (cos[i] * xi[i] + sin[i] * xr[i])
+
+
+@_fast
+def add_unshifted(samples, kx, ky, shift, weight, total):
+    """Add samples (B, 2, P) of images shifted by -shift (B, 2) = (x, y) px, times weight (B,), to total (2, P)."""
+    for b in range(len(samples)):
+        x, y, w = np.float32(shift[b, 0]), np.float32(shift[b, 1]), np.float32(weight[b])
+        for p in range(len(kx)):
+            c, s = _cos_sin(kx[p] * x + ky[p] * y)
+            c, s = w * c, w * s
+            total[0, p] += c * samples[b, 0, p] - s * samples[b, 1, p]
+            total[1, p] += c * samples[b, 1, p] + s * samples[b, 0, p]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
+def _cos_sin(angle):
+    """Cosine and sine of |angle| < 200: a short series for a small part of it, doubled again and again."""
+    a = angle * np.float32(1 / 256)
+    z = a * a
+    c = 1 - z * (np.float32(1 / 2) - z * (np.float32(1 / 24) - z * (np.float32(1 / 720) - z * np.float32(1 / 40320))))
+    s = a * (1 - z * (np.float32(1 / 6) - z * (np.float32(1 / 120) - z * np.float32(1 / 5040))))
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    c, s = c * c - s * s, 2 * c * s
+    return c * c - s * s, 2 * c * s
+
+
+@_fast
+def add_ctf_power(ring, cosine, sine, phase, along, across, envelope, weight, total):
+    """Add weight (B,) times the squared CTF of each image to total (P,).
+
+    ring: (P,); cosine, sine: (P,) of twice the azimuth; phase, along, across, envelope: (B, rings), see
+    averaging.Transfer, in the frame of the average.
+    """
+    for b in range(len(phase)):
+        w = np.float32(weight[b])
+        for p in range(len(ring)):
+            j = ring[p]
+            angle = phase[b, j] + along[b, j] * cosine[p] + across[b, j] * sine[p]
+            _, s = _cos_sin(angle)
+            total[p] += w * envelope[b, j] * s * s
