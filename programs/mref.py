@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from tqdm import tqdm
 
-from .engine import shells
+from .engine import image_filters
 from .engine.alignment import Aligner
 from .engine.averaging import Sums, Transfer
 from .engine.backend import Workers
@@ -236,16 +236,16 @@ class Alignment:
         (K, n, n) as they are.
         """
         halves, whole = (self._images(rings, part) for part in sums.averages(1 / self.options.snr))
-        frequency, correlation, pixels = shells.shell_correlation(halves[:, 0], halves[:, 1])
+        frequency, correlation, pixels = image_filters.shell_correlation(halves[:, 0], halves[:, 1])
         filled = (sums.weight > 0).all(1)
         correlation[~filled] = 0
         old, new, averages, centres = self.references, [], [], np.zeros((len(whole), 2))
         if self.options.center == MEAN_SHIFT:
             centres = self._mean_shifts()
-            whole = np.stack([shells.shifted(image, *-centre) for image, centre in zip(whole, centres)])
+            whole = np.stack([image_filters.shifted(image, *-centre) for image, centre in zip(whole, centres)])
         for k, image in enumerate(whole):
             reference, centre = self.prepare(self.iteration, k, image, (frequency, correlation[k], pixels))
-            averages.append(shells.shifted(image, *-np.asarray(centre)) if any(centre) else image)
+            averages.append(image_filters.shifted(image, *-np.asarray(centre)) if any(centre) else image)
             centres[k] += centre
             new.append(reference)
         self.references = np.stack(new).astype(np.float32).astype(float)         # as files keep them

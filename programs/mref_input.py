@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from .engine import shells
+from .engine import image_filters
 from .engine.ctf import Ctf
 from .errors import UserError
 from .formats.hdf import HdfStack
@@ -83,7 +83,7 @@ def read_inputs(options):
     if len(references) > source.count:
         raise UserError(f"{options.refs}: {len(references)} references for {source.count} images, expected at least "
                         "one image per reference")
-    distance = shells.distances(size)
+    distance = image_filters.distances(size)
     mask = (distance <= radius).astype(float)
     if options.mask:
         mask = _read_mask(options.mask, size)

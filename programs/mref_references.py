@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine import shells
+from .engine import image_filters
 from .errors import UserError
 
 MEAN_SHIFT = -1           # centring on the members' shifts, which is done with the poses
@@ -48,7 +48,7 @@ class Preparation:
 
     def _ref_ali2d(self, data):
         """A low-pass filter fitted to the correlation of the halves."""
-        return self._filtered(data, *shells.fit_tangent(*data[3][:2]))
+        return self._filtered(data, *image_filters.fit_tangent(*data[3][:2]))
 
     def _ref_ali2d_c(self, data):
         """A low-pass filter that opens a little in each iteration."""
@@ -69,31 +69,31 @@ class Preparation:
     def _filtered(self, data, cutoff, falloff):
         mask, image = data[0], data[2]
         masked = (image - (image * mask).sum() / mask.sum()) * mask
-        return self._centred(shells.filtered(masked, lambda k: shells.tangent_filter(k, cutoff, falloff)), data)
+        return self._centred(image_filters.filtered(masked, lambda k: image_filters.tangent_filter(k, cutoff, falloff)), data)
 
     def _centred(self, image, data):
         if data[1] <= 0:
             return image, (0.0, 0.0)
         x, y = self.centre(data[1], image, data[0])
-        return shells.shifted(image, -x, -y), (x, y)
+        return image_filters.shifted(image, -x, -y), (x, y)
 
     def centre(self, method, image, mask):
         """Where the centre of an image is, (x, y) in px, by the method 1 ... 7."""
-        clean, distance = shells.without_background(image, mask), shells.distances(len(image))
+        clean, distance = image_filters.without_background(image, mask), image_filters.distances(len(image))
         if method == 1:
-            return shells.phase_centre(clean)
+            return image_filters.phase_centre(clean)
         if method == 2:
-            return shells.correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
+            return image_filters.correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
         if method == 3:
-            return shells.correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
+            return image_filters.correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
         if method == 4:
-            return shells.correlation_centre(clean, shells.without_background(self.targets[self._class], mask))
+            return image_filters.correlation_centre(clean, image_filters.without_background(self.targets[self._class], mask))
         if method == 5:
-            return shells.own_centre(clean)
-        bright = shells.bright_pixels(clean, mask)
+            return image_filters.own_centre(clean)
+        bright = image_filters.bright_pixels(clean, mask)
         if method == 6:
-            return shells.centre_of_mass(clean * bright)
-        return shells.correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
+            return image_filters.centre_of_mass(clean * bright)
+        return image_filters.correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
 
 
 def load_function(name, built_in=()):

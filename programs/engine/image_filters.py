@@ -1,4 +1,4 @@
-"""Shells of Fourier pixels: correlation of two images, filters with a smooth edge, and where an image's centre is."""
+"""Correlation of two images in shells of Fourier pixels, filters with a smooth edge, and where an image's centre is."""
 import numpy as np
 from scipy import fft
 
