@@ -6,6 +6,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import pytest
 
 from mlalign.programs.phantoms import phantoms
+from mlalign.tests.programs import tomo_fabricate
 from mlalign.tests.viewers.fabricate import make_run
 
 REFERENCES, SIZE = 6, 48
@@ -20,6 +21,12 @@ def references():
 def made(tmp_path_factory, references):
     """(Run, columns of its particles): noise-free members, four iterations, a final result."""
     return make_run(tmp_path_factory.mktemp("run"), references)
+
+
+@pytest.fixture(scope="session")
+def tomo_made(tmp_path_factory):
+    """(TomoRun, columns of its particles): three classes of 24 voxels, iterations 0 to 3, a final result."""
+    return tomo_fabricate.make_run(tmp_path_factory.mktemp("tomo"), species=3, count=40, iterations=3)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from mrcfile.mrcfile import MrcFile
 
 from ...programs.errors import UserError
 from ...programs.formats.located import split_location, without_suffix
@@ -19,7 +18,8 @@ from . import planes, sphere
 
 SLICES, PROJECTIONS = range(2)          # what a strip shows
 LEAST_SIDE = 8                          # voxels of a volume to look at
-IMAGE_STACKS = (".mrcs", ".st")         # names of stacks of images, unless they say that they hold volumes
+IMAGE_STACKS = (".mrcs", ".st")         # names of stacks of images, unless they say that they hold volumes:
+SPACE_GROUP_AT, OF_VOLUME_STACKS = 88, range(401, 631)      # byte of an MRC header, and what it says of such
 SAMPLE = 24                             # volumes looked at to choose grey levels that suit all
 KEPT = 4                                # volumes kept in memory, besides the strips of all
 
@@ -151,17 +151,16 @@ def holds_volumes(path):
 
     A stack of images can be as deep as it is wide; it is told by its name, unless its header says volumes.
     """
+    name = without_suffix(str(path))
     try:
-        shape = open_volume_file(path).shape[1:]
+        shape = open_volume_file(name).shape[1:]
     except UserError:
         return False
     if len(set(shape)) > 1 or shape[0] < LEAST_SIDE:
         return False
-    name = without_suffix(str(path))
     if Path(name).suffix.lower() not in IMAGE_STACKS:
         return True
-    with MrcFile(name, header_only=True) as file:
-        return file.is_volume_stack()
+    return any(int(np.fromfile(name, order, 1, offset=SPACE_GROUP_AT)[0]) in OF_VOLUME_STACKS for order in ("<i4", ">i4"))
 
 
 def open_any(paths):
