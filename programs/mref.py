@@ -1,11 +1,10 @@
 """The outer loop of mref_ali2d: align and assign, average, prepare the next references, write, resume."""
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
-from tqdm import tqdm
-
 from .engine import image_filters
 from .engine.alignment import Aligner
 from .engine.averaging import Sums, Transfer
@@ -25,7 +24,7 @@ from .options import GIB
 PROGRAM = "mref_ali2d"
 LONGEST = 100             # iterations when the program is to stop by itself
 RISING = 1e-4             # rise of the mean score, relative, that is still progress
-DRIFT = 1.0               # px that particles may move on before their views are made again
+DRIFT = 2.0               # px that particles may move on before their views are made again
 CHECKED_AT_ONCE = 500     # images
 
 
@@ -144,9 +143,10 @@ class Alignment:
     def _aligner(self, workers):
         """The engine; its circle is that of the box, and larger only where shifts need it."""
         options, inputs = self.options, self.inputs
-        ranges, reach = np.minimum([options.xr, options.yr], self.room), 0.0
-        if ranges.any():
-            reach = max(np.hypot(*(ranges + 0.5)), min(np.hypot(*(ranges + DRIFT)), self.size / 2 - self.radius))
+        ranges, reach = np.array([options.xr, options.yr]), 0.0
+        if np.minimum(ranges, self.room).any():
+            # without drift, pixels' halves remain
+            reach = np.hypot(*np.maximum(np.minimum(ranges + DRIFT, self.room), np.minimum(ranges, self.room) + 0.5))
         radius = max(self.size / 2, self.radius + reach)
         rings = Rings(2 * int(np.ceil(radius)), radius, reach)
         search = Search(rings, _padded(inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
@@ -184,10 +184,8 @@ class Alignment:
         moved = np.flatnonzero(np.hypot(*far.T) > aligner.search.reach + 1e-6)
         bank.recentre(moved, np.floor(places[moved] + 0.5))
         limits = (limits.reshape(-1, 2, 2) - bank.centres[:, :, None]).reshape(-1, 4)
-        bar = tqdm(total=len(ours), desc=f"iteration {self.iteration}", unit="image", leave=False,
-                   disable=not sys.stderr.isatty() or self.ranks.rank > 0)
-        with bar:
-            best, sums = aligner.run(_padded(self.references, aligner.search.rings.n), limits, bar.update)
+        with self._progress(len(ours)) as progress:
+            best, sums = aligner.run(_padded(self.references, aligner.search.rings.n), limits, progress)
         # the engine mirrors y, before the turn; the convention mirrors x, after it: see em.note
         mine = Particles(best.ref, (np.rad2deg(best.psi) + 180 * best.mirrored) % 360, best.x, best.y, best.mirrored,
                          best.score, best.probability)
@@ -196,6 +194,16 @@ class Alignment:
         self.particles = Particles(*(self.ranks.gather(column) for column in vars(mine).values()))
         self.centres = self.ranks.gather(bank.centres)
         return best, self._of_all(sums)
+
+    @contextmanager
+    def _progress(self, count):
+        """A bar on a terminal: what to call with the number of images done, or None."""
+        if self.ranks.rank or not sys.stderr.isatty():
+            yield None
+            return
+        from tqdm import tqdm
+        with tqdm(total=count, desc=f"iteration {self.iteration}", unit="image", leave=False) as bar:
+            yield bar.update
 
     def _limits(self, places):
         """Lowest and highest x, then y (N, 4), of places searched for particles last seen at ``places`` (N, 2)."""
@@ -287,6 +295,7 @@ class Alignment:
     def _finish(self):
         if self.ranks.rank == 0 and self.iteration:
             self.files.publish(self.iteration)
+            self.files.write_particles(self.inputs, self.particles)
             members = [np.flatnonzero(self.particles.ref == k) for k in range(len(self.references))]
             write_references(self.files.last_references, self.references, members, self.inputs.pixel_size)
             if self.options.write_headers:

@@ -9,6 +9,8 @@ import numpy as np
 from .engine import resolution
 from .errors import UserError
 from .formats.hdf import hdf_writer
+from .formats.mrc import write_stack
+from .formats.star import write_star
 from .formats.whole import whole_file
 from .geometry import pose_matrix
 from .ml2d_files import UNKNOWN, Result, RunFiles
@@ -20,6 +22,9 @@ WRITTEN_AT_ONCE = 500      # images
 
 class MrefFiles(RunFiles):
     """Names and writes the files in one output folder."""
+
+    copied = ("classes.mrcs", "frc.xmd")                        # iterations have their particles in classes.xmd
+    made = ("classes.xmd", "images.xmd")
 
     def __init__(self, outdir):
         super().__init__(f"{outdir}/")
@@ -59,7 +64,14 @@ class MrefFiles(RunFiles):
             lines = "".join(f"{f:12.6f}{c:12.6f}{n:12.1f}\n" for f, c, n in zip(result.frequency, curve, result.pixels))
             with whole_file(self.outdir / f"drm{iteration - 1:03d}{k:04d}.txt") as temporary:
                 Path(temporary).write_text(lines)
-        self.write_result(iteration, result.averages, result)
+        prefix = self.prefix(iteration)
+        write_stack(f"{prefix}classes.mrcs", result.averages, result.pixel_size)
+        write_star(f"{prefix}frc.xmd", result.frc_blocks())
+        write_star(f"{prefix}classes.xmd", result.class_blocks(f"{prefix}classes.mrcs", result.image_columns()))
+
+    def write_particles(self, inputs, particles):
+        """The particles' classes and poses, in the order of the input."""
+        write_star(f"{self.prefix()}images.xmd", {"particles": image_columns(inputs, particles)})
 
 
 def write_references(path, images, members, pixel_size):
@@ -96,6 +108,13 @@ def check_copy(path, source):
                         "expected another name")
 
 
+def image_columns(inputs, particles):
+    """The input's columns with the particles' classes and poses."""
+    p = particles
+    return {**inputs.raw.metadata.columns, "ref": p.ref + 1, "anglePsi": p.psi, "shiftX": p.shift_x,
+            "shiftY": p.shift_y, "flip": p.flip, "maxCC": p.score, "classProbability": p.probability}
+
+
 class MrefResult(Result):
     """One iteration's outcome as tables.
 
@@ -105,7 +124,7 @@ class MrefResult(Result):
     """
 
     def __init__(self, inputs, particles, averages, weight, change, curves, info):
-        self.metadata, self.pixel_size = inputs.raw.metadata.columns, inputs.pixel_size
+        self.inputs, self.pixel_size = inputs, inputs.pixel_size
         self.particles, self.averages, self.change, self.info = particles, averages, change, info
         self.frequency, self.frc, self.pixels = curves
         count = len(averages)
@@ -119,9 +138,7 @@ class MrefResult(Result):
         return [np.flatnonzero(self.particles.ref == k) for k in range(len(self.averages))]
 
     def image_columns(self):
-        p = self.particles
-        return {**self.metadata, "ref": p.ref + 1, "anglePsi": p.psi, "shiftX": p.shift_x, "shiftY": p.shift_y,
-                "flip": p.flip, "maxCC": p.score, "classProbability": p.probability}
+        return image_columns(self.inputs, self.particles)
 
     def class_blocks(self, stack, image_columns):
         for name, columns in super().class_blocks(stack, image_columns):

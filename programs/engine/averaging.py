@@ -95,7 +95,7 @@ def add_up(rings, x, placed, references, transfer=None, pool=map):
 
 
 def _sum_of_group(rings, x, placed, transfer):
-    layout = rings.start, rings.even, rings.odd
+    layout = rings.start[:-1], rings.each
     kx, ky = rings.kx.astype(np.float32), rings.ky.astype(np.float32)
     total, power = np.zeros(len(kx), complex), np.zeros(len(kx))
     for begin in range(0, len(placed.image), BLOCK):

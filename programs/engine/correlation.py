@@ -94,8 +94,8 @@ class Packing:
             rows[parity] = [[] for _ in range(parity, angles // 2 + 1, 2)]
         for j in range(last):
             for q in range(rings.highest[j] + 1):
-                parity, folded, count = q % 2, q % angles, (rings.even if q % 2 == 0 else rings.odd)[j]
-                place = rings.start[j] + 2 * rings.even[j] * parity + q // 2
+                parity, folded, count = q % 2, q % angles, rings.each[j]
+                place = rings.start[j] + 2 * count * parity + q // 2
                 sign = 1 if folded <= angles // 2 else -1
                 rows[parity][min(folded, angles - folded) // 2].append((place, place + count, sign))
         rows = [[row for row in some if row] for some in rows]
@@ -288,12 +288,13 @@ class Search:
 
     def _loss(self, power, x):
         """Share (K,) of each reference's power that the coarse search misses half-way between its cells."""
-        from scipy.special import j0
         if self.exhaustive:
             return np.zeros(len(power))
         total = np.maximum(power.sum(1), np.finfo(float).tiny)
         diagonal = self.step * self.stride / np.sqrt(2)
-        seen = power[:, : self.coarse_rings] @ j0(self.rings.k[: self.coarse_rings] * diagonal) / total
+        # the shift in any direction: a mean over the circle
+        k, turn = self.rings.k[: self.coarse_rings], np.cos(np.arange(32) * np.pi / 32)
+        seen = power[:, : len(k)] @ np.cos(np.outer(k * diagonal, turn)).mean(1) / total
         order = self.rings.order_of_entries
         turned = (x**2 * self.rings.metric) @ np.cos(order * np.pi / self.coarse_angles) / total
         return np.clip(1 - seen * turned, 0, 1)
@@ -374,7 +375,7 @@ class Search:
     def _climb(self, views, references, limits, image, ref, mirrored, angle, shift, score):
         """:class:`Found` of one reference's candidates."""
         rings, last = self.rings, references.rings
-        layout = rings.start[:last], rings.even[:last], rings.odd[:last]
+        layout = rings.start[:last], rings.each[:last]
         templates = rings.shifted(references.samples[ref[0]], self._fine_phase, last) * rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
         kernels.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,

@@ -146,7 +146,7 @@ def _of_sector(a, c):
 def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, image, mirrored, angle, place, found):
     """Climb from each candidate to the top of its hill on the fine lattice, and fit a paraboloid there.
 
-    x: (N, size).  layout: (start, even, odd) of the rings used.  templates: (T, size) at the lattice points of index
+    x: (N, size).  layout: (start, each) of the rings used.  templates: (T, size) at the lattice points of index
     (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
     correlation is multiplied by where the mask is shifted by whole pixels.  limits: (N, 4) lowest and highest x and y.
     image, mirrored, angle (of the fine ones): (C,); place: (C, 2) = (x, y) in the lattice.
@@ -209,7 +209,7 @@ def _factor(inverse, limits, cosine, sine, at, mirrored, x, y, slack):
     if mirrored:
         y = -y
     # order 1 is the first of the odd ones
-    first = cosine.shape[1] - cosine.shape[1] // 2
+    first = cosine.shape[1] // 2
     c, s = cosine[at, first], sine[at, first]
     sx, sy = c * x - s * y, s * x + c * y
     outside = max(limits[0] - slack - sx, sx - limits[1] - slack, limits[2] - slack - sy, sy - limits[3] - slack)
@@ -227,15 +227,14 @@ def _factor(inverse, limits, cosine, sine, at, mirrored, x, y, slack):
 @_jit
 def _correlate(x, layout, template, mirrored, z):
     """Fill z (2, Q), even harmonics first, with what cos(q psi) and sin(q psi) are multiplied by."""
-    start, even, odd = layout
+    start, each = layout
     z[:] = 0
     sign = np.float32(-1 if mirrored else 1)
-    orders = z.shape[1] - z.shape[1] // 2
-    for j in range(len(even)):
+    orders = z.shape[1] // 2
+    for j in range(len(each)):
+        count = each[j]
         for parity in range(2):
-            count = even[j] if parity == 0 else odd[j]
-            begin = start[j] if parity == 0 else start[j] + 2 * even[j]
-            shift = 0 if parity == 0 else orders
+            begin, shift = start[j] + 2 * count * parity, orders * parity
             xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
             ar, ai = template[begin : begin + count], template[begin + count : begin + 2 * count]
             zc, zs = z[0, shift : shift + count], z[1, shift : shift + count]
@@ -314,22 +313,23 @@ def _mixed(v, one, other):
 @_jit
 def turned_back(x, layout, psi, mirrored, out):
     """Harmonics x (B, size) turned by -psi (B,), then (where mirrored) y -> -y: out (B, size)."""
-    start, even, odd = layout
-    cos, sin = np.empty(even[-1], np.float32), np.empty(even[-1], np.float32)
+    start, each = layout
+    cos, sin = np.empty(each[-1], np.float32), np.empty(each[-1], np.float32)
     for b in range(len(x)):
         for parity in range(2):
-            for i in range(even[-1]):
+            for i in range(each[-1]):
                 cos[i], sin[i] = np.cos((2 * i + parity) * psi[b]), np.sin((2 * i + parity) * psi[b])
             # the mirror takes a_q to (-1)^q conj(a_q)
             real = np.float32(-1 if mirrored[b] == 1 and parity == 1 else 1)
             imag = np.float32(-1 if mirrored[b] == 1 and parity == 0 else 1)
-            for j in range(len(even)):
-                count = even[j] if parity == 0 else odd[j]
-                begin = start[j] if parity == 0 else start[j] + 2 * even[j]
+            for j in range(len(each)):
+                count = each[j]
+                begin = start[j] + 2 * count * parity
                 xr, xi = x[b, begin : begin + count], x[b, begin + count : begin + 2 * count]
                 yr, yi = out[b, begin : begin + count], out[b, begin + count : begin + 2 * count]
                 for i in range(count):
                     yr[i] = real * (cos[i] * xr[i] - sin[i] * xi[i])
+                for i in range(count):
                     yi[i] = imag * (cos[i] * xi[i] + sin[i] * xr[i])
 
 

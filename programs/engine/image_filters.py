@@ -1,4 +1,6 @@
 """Correlation of two images in shells of Fourier pixels, filters with a smooth edge, and where an image's centre is."""
+from functools import lru_cache
+
 import numpy as np
 from scipy import fft
 
@@ -43,10 +45,17 @@ def fit_tangent(frequency, correlation):
     whole = np.where(np.arange(len(whole)) >= (ends[0] if len(ends) else len(whole)), 0, whole)
     if not (whole < HALF).any():
         return HIGH, FALLOFF
-    cutoff, falloff = np.meshgrid(np.linspace(LOW, HIGH, 141), np.linspace(0.02, FALLOFF, 19), indexing="ij")
-    table = tangent_filter(frequency, cutoff[..., None], falloff[..., None])
-    best = ((table - whole) ** 2).sum(-1).argmin()
-    return float(cutoff.flat[best]), float(falloff.flat[best])
+    cutoff, falloff, table = _tangent_filters(tuple(frequency))
+    best = ((table**2).sum(1) - 2 * table @ whole).argmin()
+    return float(cutoff[best]), float(falloff[best])
+
+
+@lru_cache(maxsize=1)
+def _tangent_filters(frequency):
+    """Cut-offs and falloffs (F,), and the filters (F, M) of all that are tried."""
+    cutoff, falloff = (values.ravel() for values in np.meshgrid(np.linspace(LOW, HIGH, 141),
+                                                                np.linspace(0.02, FALLOFF, 19)))
+    return cutoff, falloff, tangent_filter(np.array(frequency), cutoff[:, None], falloff[:, None])
 
 
 def filtered(image, transfer):

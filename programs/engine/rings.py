@@ -10,8 +10,8 @@ imaginary parts, so the two are kept apart.
 
 **Layout.**  The harmonics of an image are one float32 vector, ring after ring from the lowest frequency on, so that
 its beginning is the image at lower resolution.  Each ring holds the real parts of its even harmonics, their imaginary
-parts, and then the same of the odd ones; harmonics that are zero inside the circle, and angles that a ring does not
-need, are left out.
+parts, and then the same of as many odd ones, in whole vectors of eight; harmonics that are zero inside the circle, and
+angles that a ring does not need, are left out.
 """
 import finufft
 import numpy as np
@@ -26,7 +26,7 @@ class Rings:
 
     reach: how far, in pixels, images will be shifted.
 
-    k, weight: (rings,) radius in rad/px and quadrature weight.  even, odd: (rings,) number of harmonics.
+    k, weight: (rings,) radius in rad/px and quadrature weight.  each: (rings,) number of even and of odd harmonics.
     start: (rings + 1,) where a ring's harmonics begin in the vector.  points: (rings + 1,) where its samples begin.
     kx, ky, ring, share: (P,) of the samples: frequency, ring, weight in an inner product.
     """
@@ -41,9 +41,8 @@ class Rings:
         self.weight = weight / 2 * NYQUIST * self.k / (2 * np.pi)
         # the Bessel function J_q(k R) has died away beyond these
         self.highest = (self.k * radius + 2 * (self.k * radius) ** (1 / 3) + 1).astype(int)
-        # in whole vectors of eight; what is beyond the highest stays zero
-        self.even, self.odd = (-(-count // 8) * 8 for count in (self.highest // 2 + 1, (self.highest + 1) // 2))
-        self.start = np.concatenate([[0], np.cumsum(2 * (self.even + self.odd))])
+        self.each = -(-(self.highest // 2 + 1) // 8) * 8
+        self.start = np.concatenate([[0], np.cumsum(4 * self.each)])
         # shifts carry what is near the circle's rim outside, which must not come back as lower harmonics
         angles = self.highest + np.ceil(self.k * reach / 2).astype(int) + 1
         self.points = np.concatenate([[0], np.cumsum(angles)])
@@ -51,9 +50,9 @@ class Rings:
         phi = [np.arange(count) * np.pi / count for count in angles]
         self.share = (self.weight / angles)[self.ring]
         self.kx, self.ky = (self.k[self.ring] * turn(np.concatenate(phi)) for turn in (np.cos, np.sin))
-        self._tables = [_ring_tables(*each) for each in zip(self.highest, self.even, self.odd, phi)]
+        self._tables = [_ring_tables(*ring) for ring in zip(self.highest, self.each, phi)]
         self._sampler = Sampler(n, self.kx, self.ky)
-        self.metric = np.concatenate([_ring_metric(*each) for each in zip(self.weight, self.even, self.odd)])
+        self.metric = np.concatenate([_ring_metric(*ring) for ring in zip(self.weight, self.each)])
 
     @property
     def size(self):
@@ -61,21 +60,17 @@ class Rings:
         return int(self.start[-1])
 
     @property
-    def harmonics(self):
-        """Number Q of harmonics, even and odd ones: (Q_even, Q_odd)."""
-        return int(self.even[-1]), int(self.odd[-1])
-
-    @property
     def orders(self):
-        """The harmonics q (Q_even + Q_odd,), even ones first."""
-        return np.concatenate([2 * np.arange(self.even[-1]), 2 * np.arange(self.odd[-1]) + 1])
+        """The harmonics q (Q,), even ones first, then as many odd ones."""
+        even = 2 * np.arange(self.each[-1])
+        return np.concatenate([even, even + 1])
 
     @property
     def order_of_entries(self):
         """The harmonic q (size,) that each entry of a vector belongs to."""
-        pieces = [np.concatenate([np.tile(2 * np.arange(e), 2), np.tile(2 * np.arange(o) + 1, 2)])
-                  for e, o in zip(self.even, self.odd)]
-        return np.concatenate(pieces)
+        even = 2 * np.arange(self.each[-1])
+        return np.concatenate([np.concatenate([np.tile(even[:each], 2), np.tile(even[:each] + 1, 2)])
+                               for each in self.each])
 
     def within(self, frequency):
         """Number of rings up to a frequency in 1/px, at least one."""
@@ -99,7 +94,7 @@ class Rings:
         out = np.empty((samples.shape[2], self.start[rings]), np.float32)
         for j in range(rings):
             even, _, odd, _ = self._tables[j]
-            here, middle = slice(self.points[j], self.points[j + 1]), self.start[j] + 2 * self.even[j]
+            here, middle = slice(self.points[j], self.points[j + 1]), self.start[j] + 2 * self.each[j]
             np.matmul(samples[0, here].T, even, out=out[:, self.start[j] : middle])
             np.matmul(samples[1, here].T, odd, out=out[:, middle : self.start[j + 1]])
         return out
@@ -108,7 +103,7 @@ class Rings:
         """Samples float32 (B, 2, P) of harmonics (B, size): the inverse of :meth:`expand` but for its order of axes."""
         out = np.empty((len(harmonics), 2, len(self.kx)), np.float32)
         for j, (_, even, _, odd) in enumerate(self._tables):
-            here, middle = slice(self.points[j], self.points[j + 1]), self.start[j] + 2 * self.even[j]
+            here, middle = slice(self.points[j], self.points[j + 1]), self.start[j] + 2 * self.each[j]
             np.matmul(harmonics[:, self.start[j] : middle], even, out=out[:, 0, here])
             np.matmul(harmonics[:, middle : self.start[j + 1]], odd, out=out[:, 1, here])
         return out
@@ -133,10 +128,10 @@ class Rings:
         return np.add.reduceat(power, self.points[:-1], axis=1)
 
 
-def _ring_tables(highest, even, odd, phi):
-    """Matrices of one ring, samples to harmonics and back, of ``even`` even and of ``odd`` odd harmonics."""
+def _ring_tables(highest, each, phi):
+    """Matrices of one ring, samples to harmonics and back, for ``each`` even ones, and the same for odd ones."""
     pieces = []
-    for q in (2 * np.arange(even), 2 * np.arange(odd) + 1):
+    for q in (2 * np.arange(each), 2 * np.arange(each) + 1):
         angle, epsilon = np.outer(phi, q), np.where(q == 0, 1.0, 2.0)
         cos, sin = (np.where(q <= highest, wave(angle), 0) for wave in (np.cos, np.sin))
         parts = (cos, -sin) if q[0] == 0 else (sin, cos)
@@ -146,8 +141,8 @@ def _ring_tables(highest, even, odd, phi):
     return pieces
 
 
-def _ring_metric(weight, even, odd):
-    """Weights of one ring's harmonics in an inner product."""
-    first = np.full(even, 2 * weight)
-    first[0] = weight
-    return np.concatenate([first, first, np.full(2 * odd, 2 * weight)]).astype(np.float32)
+def _ring_metric(weight, each):
+    """Weights of one ring's harmonics in an inner product: q < 0 is counted with q > 0."""
+    metric = np.full((4, each), 2 * weight, np.float32)
+    metric[:2, 0] = weight
+    return metric.ravel()
