@@ -90,12 +90,12 @@ CLASS_PLOTS = {         # their functions get a figure, the classes and a style
                 "Fourier shell correlation between averages of halves of the particles, one curve for each class, the "
                 "best first; the resolution is where it falls below 0.5."),
     "orientations": Plot("Orientation distribution", _draw_orientations,
-                         "Where the particles look: the directions of their z axes in the frame of their class average, "
-                         "as density on two hemispheres, in projections that keep areas. Views that are rare or missing "
-                         "leave the average less well known across them."),
+                         "Where the particles look: the directions of their z axes in the frame of their class "
+                         "average, as density on two hemispheres, in projections that keep areas. It tells whether "
+                         "some orientations are preferred."),
     "coverage": Plot("Coverage of Fourier space", _draw_coverage,
-                     "The share of a class's particles that observed each frequency, by direction and in central slices: "
-                     "where missing wedges overlap it is low, and the average is not to be trusted there."),
+                     "The share of a class's particles that observed each frequency, by direction and in central "
+                     "slices: where it is low missing wedges overlap, and the average is less to be trusted."),
 }
 
 

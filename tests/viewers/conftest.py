@@ -36,6 +36,14 @@ def application():
 
 
 @pytest.fixture
+def close_figures():
+    """Plots in Scipion's windows are closed after the test."""
+    yield
+    from matplotlib import pyplot
+    pyplot.close("all")
+
+
+@pytest.fixture
 def open_window(application):
     """Open the window for arguments of ``mlalign view``; it is closed after the test."""
     from PyQt5.QtTest import QTest

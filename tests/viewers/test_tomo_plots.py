@@ -196,5 +196,5 @@ def test_what_a_result_lacks_is_told(tomo_made, tmp_path):
         bare.average_path(FINAL, k).symlink_to(run.average_path(FINAL, k))
     bare.classes_file().symlink_to(run.classes_file())
     for name in plots3d.CLASS_PLOTS:
-        with pytest.raises(UserError, match="bare_ref.xmd: this result has no"):
+        with pytest.raises(UserError, match=r"bare_ref\.xmd: this result has no"):
             drawn(plots3d.draw_classes, ClassVolumes(bare, FINAL), name)

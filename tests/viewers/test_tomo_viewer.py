@@ -8,18 +8,13 @@ import pytest
 from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.viewers import plots3d
 
+pytestmark = pytest.mark.usefixtures("close_figures")
+
 
 @pytest.fixture(scope="module")
 def project():
     with scipion.new_project("TomoViewers") as project:
         yield project
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    from matplotlib import pyplot
-    pyplot.close("all")
 
 
 @pytest.fixture
@@ -113,5 +108,5 @@ def test_a_plot_that_a_result_lacks_keeps_none_of_the_others(make_viewer):
     viewer = make_viewer(2)
     for k in (1, 2, 3):
         viewer.protocol.getRun().wedge_path(1, k).unlink()
-    history, fsc, orientations, coverage = visualize(viewer, "showAllPlots")
+    *_, orientations, coverage = visualize(viewer, "showAllPlots")
     assert orientations.getFigure().axes and "no coverage" in coverage.getMessage()

@@ -7,18 +7,13 @@ import pytest
 from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.tests.viewers.fabricate import make_run
 
+pytestmark = pytest.mark.usefixtures("close_figures")
+
 
 @pytest.fixture(scope="module")
 def project():
     with scipion.new_project("Viewers") as project:
         yield project
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    from matplotlib import pyplot
-    pyplot.close("all")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pane beside the gallery of volumes: one volume in three planes to scroll through, and what is known of its class."""
+"""The pane beside the gallery of volumes: one of them in three planes to scroll through, and what is known of it."""
 from PyQt5.QtCore import QLineF, QPointF, QRectF, QSize, Qt, pyqtSignal
 from PyQt5.QtGui import QColor, QFont, QPainter, QPen, QRegion
 from PyQt5.QtWidgets import (

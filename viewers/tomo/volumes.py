@@ -160,7 +160,8 @@ def holds_volumes(path):
         return False
     if Path(name).suffix.lower() not in IMAGE_STACKS:
         return True
-    return any(int(np.fromfile(name, order, 1, offset=SPACE_GROUP_AT)[0]) in OF_VOLUME_STACKS for order in ("<i4", ">i4"))
+    space_groups = (int(np.fromfile(name, order, 1, offset=SPACE_GROUP_AT)[0]) for order in ("<i4", ">i4"))
+    return any(space_group in OF_VOLUME_STACKS for space_group in space_groups)
 
 
 def open_any(paths):
