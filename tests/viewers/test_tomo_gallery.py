@@ -215,7 +215,7 @@ def test_an_average_that_has_gone_is_told(tmp_path, open_window):
     window = open_window(run.classes_file())
     path = run.average_path(FINAL, 1)
     path.write_bytes(path.read_bytes()[:2000])
-    window.pictures._strips.clear()
+    window.pictures._strip.cache_clear()
     window.pictures.volume.cache_clear()
     window.pictures.source._file.cache_clear()
     window.view.select_items([0], 0)

@@ -20,8 +20,8 @@ SLICES, PROJECTIONS = range(2)          # what a strip shows
 LEAST_SIDE = 8                          # voxels of a volume to look at
 IMAGE_STACKS = (".mrcs", ".st")         # names of stacks of images, unless they say that they hold volumes:
 SPACE_GROUP_AT, OF_VOLUME_STACKS = 88, range(401, 631)      # byte of an MRC header, and what it says of such
-SAMPLE = 24                             # volumes looked at to choose grey levels that suit all
-KEPT = 4                                # volumes kept in memory, besides the strips of all
+SAMPLE = 12                             # volumes looked at to choose grey levels that suit all
+KEPT, KEPT_STRIPS = 4, 2000             # volumes and strips kept in memory
 
 
 class VolumePictures(Pictures):
@@ -33,16 +33,12 @@ class VolumePictures(Pictures):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.view, self._strips = SLICES, {}
-        self.volume = lru_cache(KEPT)(self._read)
+        self.view = SLICES
+        self.volume, self._strip = lru_cache(KEPT)(self._read), lru_cache(KEPT_STRIPS)(self._make_strip)
 
     def image(self, item):
         """float32 (n, 3 n): the planes xy, xz and yz side by side."""
-        if item not in self._strips:
-            volume = self.volume(item)
-            self._strips[item] = [planes.strip(planes.central_slices(volume)),
-                                  planes.strip(planes.projections(volume))]
-        return self._strips[item][self.view]
+        return self._strip(item, self.view)
 
     def levels(self):
         rows = np.unique(np.linspace(0, len(self) - 1, min(len(self), SAMPLE)).astype(int))
@@ -62,6 +58,10 @@ class VolumePictures(Pictures):
     def _read(self, item):
         """float32 (n, n, n)"""
         return self.source.read(slice(item, item + 1))[0]
+
+    def _make_strip(self, item, view):
+        volume = self.volume(item)
+        return planes.strip(planes.projections(volume) if view == PROJECTIONS else planes.central_slices(volume))
 
     # ---- what only classes have
 
