@@ -4,7 +4,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator
 
 _COMMON = {
     "font.family": "sans-serif", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -27,6 +27,7 @@ LIGHT = _style("#ffffff", "#202327", "#5c636c", "#e3e6ea")
 DARK = _style("#1b1d21", "#e8eaed", "#9aa1ab", "#33373d")
 BLUE, ORANGE, GREEN, RED = "#4f9cf0", "#f0a04b", "#4cb782", "#e5645e"
 
+LABEL = 0.28                # inches between the middles of labels
 ROUND = np.outer([1000, 100, 10, 1], [8, 6, 5, 4, 3, 2.5, 2, 1.5, 1.2, 1]).ravel()      # Å, falling
 
 
@@ -73,17 +74,23 @@ def resolution_axis(axes, highest, pixel_size):
     axes.set_xlim(0, highest)
     axes.set_xlabel("resolution (Å)" if pixel_size else "frequency (1/px)")
     if pixel_size:
-        axes.xaxis.set_major_locator(FixedLocator(_ticks(highest, pixel_size)))
+        axes.xaxis.set_major_locator(_Resolutions(highest, pixel_size))
         axes.xaxis.set_major_formatter(
             FuncFormatter(lambda value, _: f"{pixel_size / value:.4g}" if value > 0 else "∞"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
-def _ticks(highest, pixel_size):
+class _Resolutions(Locator):
     """Zero and the frequencies of round resolutions, no two too close to tell apart."""
-    ticks = [0.0]
-    for frequency in pixel_size / ROUND:
-        if frequency - ticks[-1] >= 0.12 * highest and frequency <= highest * (1 + 1e-6):
-            ticks.append(frequency)
-    return ticks
+
+    def __init__(self, highest, pixel_size):
+        self.highest, self.pixel_size = highest, pixel_size
+
+    def __call__(self):
+        apart = max(0.12, LABEL * self.axis.figure.dpi / self.axis.axes.bbox.width) * self.highest
+        ticks = [0.0]
+        for frequency in self.pixel_size / ROUND:
+            if frequency - ticks[-1] >= apart and frequency <= self.highest * (1 + 1e-6):
+                ticks.append(frequency)
+        return ticks

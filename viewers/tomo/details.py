@@ -271,5 +271,6 @@ class VolumeDetails(DetailsPane):
             levels = self.levels if self.levels and pictures.view == SLICES else pictures.slice_levels(item)
             self.ortho.show_volume(volume, levels, pictures.pixel_size)
         if self.classes:
+            self.ortho.repaint()            # slices need not wait for plots
             self.fsc.show_curve(pictures.fsc(item), pictures.pixel_size)
             self.drawn.show_item(pictures, item)
