@@ -8,8 +8,8 @@ from mlalign.tests.protocols.scipion import connect, run
 BOX, PIXEL, COUNT = 20, 10.0, 24
 WEDGE = (-60.0, 55.0)
 # Parameters of a run that is over soon; no convergence, so that it ends where it is told to.
-QUICK = {"numberOfReferences": 2, "angSampling": "25", "numberOfIterations": "4", "maxRes": "0.25", "eps": 0.0,
-         "restarts": 1, "numberOfThreads": 1}
+QUICK = {"numberOfReferences": 2, "angSampling": "25", "numberOfIterations": "2", "maxRes": "0.25", "eps": 0.0,
+         "stdOrig": 0.8, "restarts": 1, "doRefine": False, "numberOfThreads": 1}
 
 
 def simulated(folder, *more, count=COUNT, snr=0.5, seed=2):
