@@ -102,13 +102,14 @@ class Alignment:
         workers = Workers(self.options.thr)
         try:
             self._check_pixels()
+            search = self._search(workers)
             there = self.files.iterations() if self.options.resume else []
             self.ranks.wait()
             if there:
                 self._restore(there[-1])
             else:
-                self._begin()
-            aligner = self._aligner(workers)
+                self._begin(search.reach)
+            aligner = self._aligner(search, workers)
             while self.iteration < (self.options.maxit or LONGEST) and not self.converged:
                 self._iterate(aligner)
             self._finish()
@@ -121,7 +122,7 @@ class Alignment:
             some = self.rows[start : start + CHECKED_AT_ONCE]
             check_pixels(raw.read(some), raw.names(some))
 
-    def _begin(self):
+    def _begin(self, reach):
         options = self.options
         if self.ranks.rank == 0:
             self.files.outdir.mkdir(parents=True, exist_ok=True)
@@ -137,24 +138,31 @@ class Alignment:
                          "leaves more")
         places = np.clip(self.particles.places(), -self.room, self.room)
         self.particles.put(places)
-        still = options.xr == options.yr == 0           # the particles stay where they are, between pixels, too
-        self.centres = places if still else np.floor(places + 0.5)
+        if options.xr == options.yr == 0:
+            self.centres = places               # the particles stay where they are, between pixels, too
+        else:
+            self.centres = np.zeros_like(places)
+            far = self._out_of_reach(places, self.centres, reach)
+            self.centres[far] = np.floor(places[far] + 0.5)
 
-    def _aligner(self, workers):
-        """The engine; its circle is that of the box, and larger only where shifts need it."""
-        options, inputs = self.options, self.inputs
+    def _search(self, workers):
+        """The grids of the search; its circle is that of the box, and larger only where shifts need it."""
+        options = self.options
         ranges, reach = np.array([options.xr, options.yr]), 0.0
         if np.minimum(ranges, self.room).any():
             # without drift, pixels' halves remain
             reach = np.hypot(*np.maximum(np.minimum(ranges + DRIFT, self.room), np.minimum(ranges, self.room) + 0.5))
         radius = max(self.size / 2, self.radius + reach)
         rings = Rings(2 * int(np.ceil(radius)), radius, reach)
-        search = Search(rings, _padded(inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
-                        workers.map)
+        return Search(rings, _padded(self.inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
+                      workers.map)
+
+    def _aligner(self, search, workers):
+        options, inputs = self.options, self.inputs
         bank = Bank(inputs.source, self.rows, search, workers, self.centres[self.rows], options.memory * GIB)
         transfer = None
         if options.CTF:
-            transfer = Transfer.of(rings, inputs.ctf, inputs.pixel_size, inputs.b_factor).take(self.rows)
+            transfer = Transfer.of(search.rings, inputs.ctf, inputs.pixel_size, inputs.b_factor).take(self.rows)
         return Aligner(search, bank, transfer, options.scoring == "normalized", options.soft)
 
     def _iterate(self, aligner):
@@ -178,12 +186,10 @@ class Alignment:
     def _align(self, aligner):
         """Align all particles to the references: our :class:`.engine.alignment.Best`, and everybody's sums."""
         ours, bank, options = self.rows, aligner.bank, self.options
-        places = self.particles.places()[ours]
-        limits = self._limits(places)
-        far = np.abs(limits.reshape(-1, 2, 2) - bank.centres[:, :, None]).max(2)
-        moved = np.flatnonzero(np.hypot(*far.T) > aligner.search.reach + 1e-6)
-        bank.recentre(moved, np.floor(places[moved] + 0.5))
-        limits = (limits.reshape(-1, 2, 2) - bank.centres[:, :, None]).reshape(-1, 4)
+        places = np.clip(self.particles.places()[ours], -self.room, self.room)
+        far = self._out_of_reach(places, bank.centres, aligner.search.reach)
+        bank.recentre(far, np.floor(places[far] + 0.5))
+        limits = (self._limits(places) - bank.centres[:, :, None]).reshape(-1, 4)
         with self._progress(len(ours)) as progress:
             best, sums = aligner.run(_padded(self.references, aligner.search.rings.n), limits, progress)
         # the engine mirrors y, before the turn; the convention mirrors x, after it: see em.note
@@ -206,10 +212,17 @@ class Alignment:
             yield bar.update
 
     def _limits(self, places):
-        """Lowest and highest x, then y (N, 4), of places searched for particles last seen at ``places`` (N, 2)."""
+        """Lowest and highest (N, 2, 2) x, and y, of places searched for particles last seen at ``places`` (N, 2)."""
         ranges = np.array([self.options.xr, self.options.yr])
         low, high = np.maximum(places - ranges, -self.room), np.minimum(places + ranges, self.room)
-        return np.stack([np.minimum(low, high), high], 2).reshape(-1, 4)
+        return np.stack([low, high], 2)
+
+    def _out_of_reach(self, places, centres, reach):
+        """Which views, around ``centres``, are too far off for what is to be searched around ``places``."""
+        if self.options.xr == self.options.yr == 0:
+            return np.zeros(0, int)
+        farthest = np.abs(self._limits(places) - centres[:, :, None]).max(2)
+        return np.flatnonzero(np.hypot(*farthest.T) > reach + 1e-6)
 
     def _of_all(self, sums):
         """Sums over the particles of all ranks."""

@@ -26,6 +26,7 @@ COARSE_ARC = 2.4           # px at the mask's rim between its angles, at most
 FINER = 4                  # fine angles to a coarse one
 SPREAD = 3.0               # standard deviations of noise that may hide the best score
 POWERLESS = 1e-3           # share of a reference's power that may lie beyond the rings looked at
+ROUNDING = 1e-5            # relative difference of scores that means nothing
 TILE_CELLS = 8192          # (image, template) pairs scored together
 BLOCK = 64                 # images scored together
 
@@ -359,8 +360,7 @@ class Search:
 
     def _floor(self, top, loss, freedom):
         """The coarse score that a reference's best must have where the image's best one is ``top``."""
-        noise = np.sqrt(2 * loss / freedom)
-        return top * (1 - loss) - SPREAD * noise * (loss > 0)
+        return top * (1 - loss - ROUNDING) - SPREAD * np.sqrt(2 * loss / freedom)
 
     def _scores(self, x, templates):
         """Partial scores g (8, H, B, T) of images (2, Q, B, J) and templates (2, Q, J, T)."""

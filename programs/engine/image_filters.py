@@ -89,7 +89,7 @@ def phase_centre(image):
 def correlation_centre(image, pattern):
     """Where ``pattern`` (n, n), centred itself, correlates best with the image."""
     n = len(image)
-    cross = fft.fftshift(fft.ifft2(fft.fft2(image) * fft.fft2(fft.ifftshift(pattern)).conj()).real)
+    cross = fft.ifft2(fft.fft2(image) * fft.fft2(fft.ifftshift(pattern)).conj()).real
     y, x = np.unravel_index(cross.argmax(), cross.shape)
     around = cross.take(range(y - 1, y + 2), 0, mode="wrap").take(range(x - 1, x + 2), 1, mode="wrap")
     return x - n // 2 + _vertex(around[1]), y - n // 2 + _vertex(around[:, 1])
