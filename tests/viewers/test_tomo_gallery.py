@@ -8,6 +8,7 @@ import pytest
 from PyQt5.QtCore import QPoint, QPointF, Qt
 from PyQt5.QtGui import QImage, QWheelEvent
 from PyQt5.QtTest import QTest
+from PyQt5.QtWidgets import QLabel
 
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.mrc import read_volume, write_volume
@@ -210,6 +211,23 @@ def test_what_is_missing_is_said(tmp_path, open_window):
     assert drawn._stack.currentWidget() is drawn._empty and drawn._empty.text() == "no coverage"
 
 
+def test_damaged_files_are_told_in_the_pane(tmp_path, open_window):
+    run, _ = make_run(tmp_path, count=8, size=16, iterations=1)
+    run.wedge_path(FINAL, 1).write_bytes(b"")
+    (tmp_path / "out" / "mltomo.fsc").write_text("data_class_000009\nloop_\n_resolutionFRC\n1\n")
+    window = open_window(run.classes_file())
+    window.view.select_items([0], 0)
+    window.details.refresh()
+    assert window.details.fsc.curve is None and window.details.ortho.volume is not None
+    assert any("no block data_class_000001" in text for text in texts_of(window.details.numbers))
+    QTest.mouseClick(window.details.drawn.choice.group.button(1), Qt.LeftButton)
+    assert "wedge000001.mrc" in window.details.drawn._empty.text()
+
+
+def texts_of(pane):
+    return [label.text() for label in pane.findChildren(QLabel)]
+
+
 def test_an_average_that_has_gone_is_told(tmp_path, open_window):
     run, _ = make_run(tmp_path, count=8, size=16, iterations=1)
     window = open_window(run.classes_file())
@@ -221,8 +239,7 @@ def test_an_average_that_has_gone_is_told(tmp_path, open_window):
     window.view.select_items([0], 0)
     window.details.refresh()
     assert window.details.ortho.volume is None
-    texts = [label.text() for label in window.details.numbers.findChildren(type(window.details.heading))]
-    assert any("truncated" in text for text in texts)
+    assert any("truncated" in text for text in texts_of(window.details.numbers))
     assert window.model.pixmap(0, 30).width() == 90
 
 

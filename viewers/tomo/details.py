@@ -201,7 +201,7 @@ class DrawnPane(QWidget):
                              ("Where the particles of the class look: two hemispheres of its frame",
                               "What the class's particles observed of its Fourier space"))
         self.choice.chosen.connect(lambda _: self.redraw())
-        self._empty = QLabel(objectName="muted", alignment=Qt.AlignCenter)
+        self._empty = QLabel(objectName="muted", alignment=Qt.AlignCenter, wordWrap=True)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._empty)
         layout = QVBoxLayout(self)
@@ -218,9 +218,12 @@ class DrawnPane(QWidget):
         """Draw what is chosen of the class shown."""
         from .. import plots3d, style
         chosen = self.choice.group.checkedId()
-        shown = self.pictures.coverage(self.item) if chosen else self.pictures.directions(self.item)
+        try:
+            shown, why = (self.pictures.coverage if chosen else self.pictures.directions)(self.item), self.EMPTY[chosen]
+        except UserError as error:
+            shown, why = None, _breakable(error)
         if shown is None:
-            self._empty.setText(self.EMPTY[chosen])
+            self._empty.setText(why)
             return self._stack.setCurrentWidget(self._empty)
         if self._canvas is None:
             self._canvas = new_canvas()
@@ -259,18 +262,34 @@ class VolumeDetails(DetailsPane):
             self.heading.setText("")
             self.numbers.fill([])
             return self.ortho.show_volume(None, None, None)
-        pictures, item = self.pictures, self.item
-        self.heading.setText(pictures.name(item))
+        self.heading.setText(self.pictures.name(self.item))
         try:
-            volume = pictures.volume(item)
+            self._show_volume()
         except (UserError, OSError) as error:
-            self.numbers.fill([("Problem", str(error).replace("/", "/\u200b"))])
+            self.numbers.fill([("Problem", _breakable(error))])
             self.ortho.show_volume(None, None, None)
-        else:
-            self.numbers.fill(pictures.numbers(item))
-            levels = self.levels if self.levels and pictures.view == SLICES else pictures.slice_levels(item)
-            self.ortho.show_volume(volume, levels, pictures.pixel_size)
         if self.classes:
             self.ortho.repaint()            # slices need not wait for plots
-            self.fsc.show_curve(pictures.fsc(item), pictures.pixel_size)
-            self.drawn.show_item(pictures, item)
+            self._show_plots()
+
+    def _show_volume(self):
+        pictures, item = self.pictures, self.item
+        volume = pictures.volume(item)
+        self.numbers.fill(pictures.numbers(item))
+        levels = self.levels if self.levels and pictures.view == SLICES else pictures.slice_levels(item)
+        self.ortho.show_volume(volume, levels, pictures.pixel_size)
+
+    def _show_plots(self):
+        pictures, item = self.pictures, self.item
+        try:
+            curve = pictures.fsc(item)
+        except UserError as error:
+            curve = None
+            self.numbers.fill([*pictures.numbers(item), ("Problem", _breakable(error))])
+        self.fsc.show_curve(curve, pictures.pixel_size)
+        self.drawn.show_item(pictures, item)
+
+
+def _breakable(error):
+    """An error's text whose lines may break inside a path."""
+    return str(error).replace("/", "/\u200b")
