@@ -3,6 +3,7 @@ import os
 
 import numpy as np
 from pwem.objects import EMSet, SetOfClasses
+from pyworkflow.protocol.params import FloatParam, IntParam
 
 from mlalign.convert_tomo import Tilts, volume_background
 from mlalign.programs.engine.sphere import symmetry
@@ -22,7 +23,7 @@ _LIMITS = {"wedge_y": 2, "wedge_x": 2, "pyramid": 4, "cone": 1}
 def errors(protocol):
     """What forbids a run; lines for the user."""
     p, volumes = protocol, protocol.inputVolumes.get()
-    if volumes is None:
+    if volumes is None or _lacks_numbers(p):
         return []                   # Scipion itself reports it
     found = [*volume_errors("particles", first_volume(volumes)), *pixel_size_errors(volumes)]
     if found:
@@ -100,6 +101,12 @@ def _limits(protocol, kind):
     if len(limits) != wanted:
         raise UserError(f"'{text}', expected {wanted} number{'s' if wanted > 1 else ''} for a {kind.partition('_')[0]}")
     return limits
+
+
+def _lacks_numbers(p):
+    """Whether a number that counts was deleted from the form."""
+    return any(isinstance(param, (IntParam, FloatParam)) and getattr(p, name).get() is None
+               and p.evalParamCondition(name) for name, param in p.getDefinition().iterParams())
 
 
 def _reference_errors(p, volumes):

@@ -38,7 +38,7 @@ def tomo_options(protocol):
     likelihood = classifying and not correlate
     from_chance = turning and generate and not p.copyAlignment
     weighted = likelihood and p.dontImpute.get()
-    regularised = classifying and p.regIni > 0
+    regularised = classifying and (p.regIni.get() or 0) > 0
     local = turning and p.angSearch.get(default="").strip() not in ("-1", "0")
     fast = moving and p.doFast.get()
     return {

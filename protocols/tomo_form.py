@@ -99,7 +99,7 @@ def define_model(writer):
         condition=f"{LIKELIHOOD} and not dontImpute")
     writer.group("Similarity of the references", condition=CLASSIFYING)
     add("regIni", FloatParam, "Initial regularization", 0.0, condition=CLASSIFYING)
-    regularised = f"{CLASSIFYING} and regIni > 0"
+    regularised = f"{CLASSIFYING} and (regIni or 0) > 0"
     add("regFinal", FloatParam, "Final regularization", 0.0, condition=regularised)
     add("regSteps", IntParam, "Regularization steps", 5, condition=regularised)
     add("doFilter", BooleanParam, "Filter the references?", False, advanced=True, condition=CLASSIFYING)
