@@ -22,9 +22,10 @@ ALLOWED = {
     "mlalign.programs.engine": ["mlalign.programs.engine", "mlalign.programs.errors",
                                 "mlalign.programs.geometry", "mlalign.programs.geometry3d"],
     "mlalign.programs": ["mlalign.programs"],
-    "mlalign.protocols": ["mlalign.protocols", "mlalign.programs", "mlalign.convert", "mlalign.environment"],
+    "mlalign.protocols": ["mlalign.protocols", "mlalign.programs", "mlalign.convert", "mlalign.convert_tomo",
+                          "mlalign.environment"],
     "mlalign.viewers": ["mlalign.viewers", "mlalign.protocols", "mlalign.programs", "mlalign.convert",
-                        "mlalign.environment"],
+                        "mlalign.convert_tomo", "mlalign.environment"],
 }
 SCIPION_AND_WINDOWS = {"pyworkflow", "pwem", "tomo", "relion", "scipion", "PyQt5", "tkinter", "pyxmipp3"}
 

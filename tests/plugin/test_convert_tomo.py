@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from pwem.objects import SetOfClassesVol, SetOfVolumes, Transform, Volume
 from pyworkflow.object import Pointer
-from scipy import ndimage
 
 from mlalign.convert import append_averages
 from mlalign.convert_tomo import (
@@ -33,6 +32,7 @@ from mlalign.programs.results import FINAL
 from mlalign.programs.tomo_results import TomoRun
 from mlalign.tests.programs import tomo_fabricate
 from mlalign.tests.programs.tomo_fabricate import PIXEL, REGIONS
+from mlalign.tests.protocols.outputs import apply3d
 
 tomo = pytest.importorskip("tomo.objects")
 BOX, COUNT = 24, 9
@@ -134,16 +134,8 @@ def test_the_transform_aligns_a_particle_with_its_reference(made):
     volumes = open_volumes(folder / "particles.xmd").read(slice(None))
     for volume, matrix, ref in zip(volumes, pose_transforms3d(read_metadata(folder / "truth.xmd", dimensions=3)),
                                    rows["ref"]):
-        assert correlation(moved(matrix, volume), references[ref - 1]) > 0.97
-        assert correlation(moved(np.linalg.inv(matrix), volume), references[ref - 1]) < 0.8
-
-
-def moved(matrix, volume):
-    """The volume [z, y, x] whose point M p shows what the given one shows at p = (x, y, z), from index n // 2."""
-    inverse = np.linalg.inv(matrix)
-    linear, offset = inverse[2::-1, 2::-1], inverse[2::-1, 3]
-    origin = np.full(3, len(volume) // 2)
-    return ndimage.affine_transform(volume, linear, origin + offset - linear @ origin)
+        assert correlation(apply3d(matrix, volume), references[ref - 1]) > 0.97
+        assert correlation(apply3d(np.linalg.inv(matrix), volume), references[ref - 1]) < 0.8
 
 
 def correlation(one, other):

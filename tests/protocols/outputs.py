@@ -4,7 +4,7 @@ from scipy import ndimage
 
 
 def members(classes):
-    """{class: (ids, transforms (n, 4, 4))} of a SetOfClasses2D, read from its file as it is now."""
+    """{class: (ids, transforms (n, 4, 4))} of a set of classes, read from its file as it is now."""
     classes = type(classes)(filename=classes.getFileName())
     return {one.getObjId(): ([item.getObjId() for item in one],
                              np.array([item.getTransform().getMatrix() for item in one]))
@@ -26,3 +26,11 @@ def apply(matrix, image):
     rows = inverse[::-1, ::-1]                              # (x, y) -> (row, column)
     origin = np.full(2, image.shape[0] // 2)
     return ndimage.affine_transform(image, rows, origin - rows @ (origin + shift[::-1]), order=3)
+
+
+def apply3d(matrix, volume):
+    """The volume [z, y, x] moved by a transform of Scipion about voxel N//2: what is at p = (x, y, z) goes to M p."""
+    inverse = np.linalg.inv(matrix)
+    linear, offset = inverse[2::-1, 2::-1], inverse[2::-1, 3]
+    origin = np.full(3, len(volume) // 2)
+    return ndimage.affine_transform(volume, linear, origin + offset - linear @ origin)

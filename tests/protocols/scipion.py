@@ -123,3 +123,16 @@ def copy_of(project, protocol, **changes):
     for name, value in changes.items():
         getattr(copy, name).set(value)
     return copy
+
+
+def json_round_trip(project, source, protocol, path):
+    """A protocol exported with its source to the file ``path`` and loaded again, all of whose parameters are equal."""
+    project.saveProtocol(protocol)
+    project.getRunsGraph(refresh=True)
+    project.exportProtocols([source, protocol], str(path))
+    loaded = next(other for other in project.loadProtocols(str(path)).values()
+                  if other.getClassName() == protocol.getClassName())
+    for name, _ in protocol.getDefinition().iterParams():
+        if not getattr(protocol, name).isPointer() and name != "runName":
+            assert getattr(loaded, name).get() == getattr(protocol, name).get(), name
+    return loaded

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mlalign.tests.protocols.scipion import BOX, new_ml2d, new_mlf2d
+from mlalign.tests.protocols.scipion import new_ml2d, new_mlf2d
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -107,7 +107,11 @@ def test_values_typed_into_the_form_are_validated(form):
 
 
 def test_radius_wizard(form, monkeypatch):
-    """It starts from half the box when the radius is automatic, and its answer becomes the parameter."""
+    check_radius_wizard(form, monkeypatch, 100)
+
+
+def check_radius_wizard(form, monkeypatch, images):
+    """It shows so many images, starts from half the box when the radius is automatic, and takes its answer over."""
     from pwem.wizards import wizard
 
     from mlalign.wizards import MlalignParticleRadiusWizard
@@ -117,15 +121,15 @@ def test_radius_wizard(form, monkeypatch):
         radiusSlider = None
 
         def __init__(self, parent, provider, **options):
-            asked.update(options, images=provider.getObjects())
+            asked.update(options, images=provider.getObjects(), box=provider.getObjects()[0].getDim()[0])
 
         def resultYes(self):
             return True
 
         def getRadius(self, slider):
-            return 11.0
+            return 7.0
 
     monkeypatch.setattr(wizard, "MaskPreviewDialog", Dialog)
     MlalignParticleRadiusWizard().show(form)
-    assert asked["maskRadius"] == BOX // 2 and len(asked["images"]) == 100
-    assert form.protocol.radius.get() == 11
+    assert asked["maskRadius"] == asked["box"] // 2 and len(asked["images"]) == images
+    assert form.protocol.radius.get() == 7

@@ -128,12 +128,17 @@ def test_parameter_reaches_the_program(protocols, label, name):
 def test_the_form_shows_what_counts_and_nothing_else(protocols, label, setting):
     with changed(protocols[label], setting) as protocol:
         PARSER[label]().parse_args(command_line(protocol._options()))
-        without = protocol._options()
-        for name, (value, _) in ALL.items():
-            if name not in setting and name != "doMlf":
-                with changed(protocol, {name: value}):
-                    counts = protocol._options() != without
-                assert protocol.evalParamCondition(name) == counts, name
+        check_that_shown_is_what_counts(protocol, ALL, {*setting, "doMlf"})
+
+
+def check_that_shown_is_what_counts(protocol, parameters, left_out):
+    """A parameter is shown when another value, as ``parameters`` has it, changes the options, and only then."""
+    without = protocol._options()
+    for name, (value, _) in parameters.items():
+        if name not in left_out:
+            with changed(protocol, {name: value}):
+                counts = protocol._options() != without
+            assert protocol.evalParamCondition(name) == counts, name
 
 
 def test_the_switch_makes_ml2d_mlf2d(protocols):

@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 from mlalign.convert import read_table
 from mlalign.programs.formats.images import open_images
 from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
-from mlalign.tests.protocols.scipion import PIXEL, QUICK, copy_of, new_ml2d, new_mlf2d, run
+from mlalign.tests.protocols.scipion import PIXEL, QUICK, copy_of, json_round_trip, new_ml2d, new_mlf2d, run
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +143,8 @@ def test_the_programs_error_is_the_protocols(imported, finished, tmp_path):
     (new_ml2d, {"doMlf": True, "areImagesPhaseFlipped": 1, "highResLimit": 0.0}),
     (new_mlf2d, {"areImagesPhaseFlipped": 0, "fixHigh": 12.5, "noiseGroups": 1, "groupSize": 99})])
 def test_json_round_trip(imported, tmp_path, new, values):
-    project, exported = imported.project, tmp_path / "workflow.json"
-    protocol = new(project, imported.particles, **values)
-    project.saveProtocol(protocol)
-    project.getRunsGraph(refresh=True)
-    project.exportProtocols([imported.particles, protocol], str(exported))
-    loaded = next(other for other in project.loadProtocols(str(exported)).values()
-                  if other.getClassName() == protocol.getClassName())
-    for name, _ in protocol.getDefinition().iterParams():
-        if not getattr(protocol, name).isPointer() and name != "runName":
-            assert getattr(loaded, name).get() == getattr(protocol, name).get(), name
+    loaded = json_round_trip(imported.project, imported.particles, new(imported.project, imported.particles, **values),
+                             tmp_path / "workflow.json")
     pointer = loaded.inputParticles
     assert pointer.getObjValue().getClassName() == imported.particles.getClassName()
     assert pointer.getExtended() == "outputParticles"

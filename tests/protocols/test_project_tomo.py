@@ -15,7 +15,8 @@ from mlalign.programs.geometry3d import angular_distance
 from mlalign.programs.missing_regions import read_regions
 from mlalign.programs.phantoms import ball
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
-from mlalign.tests.protocols.scipion import connect, copy_of, run
+from mlalign.tests.protocols.outputs import apply3d, assert_same_classes, members
+from mlalign.tests.protocols.scipion import connect, copy_of, json_round_trip, run
 from mlalign.tests.protocols.subtomograms import BOX, COUNT, PIXEL, QUICK, WEDGE, new_tomo
 
 REFERENCES = "outputVolumes"
@@ -32,28 +33,6 @@ def finished(tomography):
     """A finished run from the true references, which says where each particle and class belongs."""
     return run(tomography.project, new(tomography, (tomography.references, REFERENCES), angSampling="18",
                                        numberOfIterations="4", doRefine=True))
-
-
-def members(classes):
-    """{class: (ids, transforms (n, 4, 4))} of a set of classes, read from its file as it is now."""
-    classes = type(classes)(filename=classes.getFileName())
-    return {one.getObjId(): ([item.getObjId() for item in one],
-                             np.array([item.getTransform().getMatrix() for item in one]))
-            for one in classes.iterItems()}
-
-
-def same(one, other):
-    one, other = members(one), members(other)
-    return one.keys() == other.keys() and all(
-        one[key][0] == other[key][0] and np.allclose(one[key][1], other[key][1]) for key in one)
-
-
-def moved(matrix, volume):
-    """The volume [z, y, x] whose point M p shows what the given one shows at p = (x, y, z), from index n // 2."""
-    inverse = np.linalg.inv(matrix)
-    linear, offset = inverse[2::-1, 2::-1], inverse[2::-1, 3]
-    origin = np.full(3, len(volume) // 2)
-    return ndimage.affine_transform(volume, linear, origin + offset - linear @ origin)
 
 
 def correlation(one, other):
@@ -91,9 +70,9 @@ def test_aligned_particles_average_to_the_class_average(tomography, finished):
     for one in finished.outputClasses.iterItems():
         ids, transforms = members(finished.outputClasses)[one.getObjId()]
         volumes = [read_volume(tomography.folder / f"particles/{item:06d}.mrc")[0] for item in ids]
-        mean = np.mean([moved(m, volume) for m, volume in zip(transforms, volumes)], axis=0)
+        mean = np.mean([apply3d(m, volume) for m, volume in zip(transforms, volumes)], axis=0)
         average = read_volume(one.getRepresentative().getFileName())[0]
-        wrong = np.mean([moved(np.linalg.inv(m), volume) for m, volume in zip(transforms, volumes)], axis=0)
+        wrong = np.mean([apply3d(np.linalg.inv(m), volume) for m, volume in zip(transforms, volumes)], axis=0)
         smooth = [ndimage.gaussian_filter(volume, 1) for volume in (mean, average, wrong)]     # as far as it was looked
         assert correlation(smooth[0], smooth[1]) > 0.9 > correlation(smooth[2], smooth[1]) + 0.2
 
@@ -148,7 +127,7 @@ def test_continue_with_more_and_with_fewer_iterations(tomography, finished):
     protocol.numberOfIterations.set("4")
     run(tomography.project, protocol)
     assert "--continue" in Path(protocol.getStdoutLog()).read_text()
-    assert same(protocol.outputClasses, finished.outputClasses)
+    assert_same_classes(protocol.outputClasses, finished.outputClasses)
     protocol.numberOfIterations.set("2")
     run(tomography.project, protocol)
     assert protocol.getRun().iterations() == [0, 1, 2]
@@ -185,7 +164,7 @@ def test_killed_and_continued(tomography, finished):
     protocol.runMode.set(MODE_RESUME)
     run(tomography.project, protocol)
     assert "--continue" in Path(protocol.getStdoutLog()).read_text()
-    assert same(protocol.outputClasses, finished.outputClasses)
+    assert_same_classes(protocol.outputClasses, finished.outputClasses)
 
 
 # ---- other ways
@@ -233,7 +212,7 @@ def test_classes_of_an_earlier_run_as_references(tomography, finished):
 
 def test_only_average(tomography, finished, aligned):
     protocol = run(tomography.project, aligned(searchMode=NOTHING))
-    assert same(protocol.outputClasses, finished.outputClasses)
+    assert_same_classes(protocol.outputClasses, finished.outputClasses)
     for average, before in zip(protocol.outputAverages, [item.clone() for item in finished.outputAverages]):
         one, other = (ndimage.gaussian_filter(read_volume(item.getFileName())[0], 1) for item in (average, before))
         assert correlation(one, other) > 0.9
@@ -273,17 +252,7 @@ def test_the_programs_error_is_the_protocols(tomography, finished, tmp_path):
         run(tomography.project, protocol)
 
 
-@pytest.mark.parametrize("values", [
-    {"angSampling": "15 10 5", "angSearch": "-1 50 25", "missingDataType": 3, "missingAng": "55", "maxCC": True}])
-def test_json_round_trip(tomography, tmp_path, values):
-    project, exported = tomography.project, tmp_path / "workflow.json"
-    protocol = new(tomography, **values)
-    project.saveProtocol(protocol)
-    project.getRunsGraph(refresh=True)
-    project.exportProtocols([tomography.subtomograms, protocol], str(exported))
-    loaded = next(other for other in project.loadProtocols(str(exported)).values()
-                  if other.getClassName() == protocol.getClassName())
-    for name, _ in protocol.getDefinition().iterParams():
-        if not getattr(protocol, name).isPointer() and name != "runName":
-            assert getattr(loaded, name).get() == getattr(protocol, name).get(), name
+def test_json_round_trip(tomography, tmp_path):
+    protocol = new(tomography, angSampling="15 10 5", angSearch="-1 50 25", missingDataType=3, missingAng="55", maxCC=True)
+    loaded = json_round_trip(tomography.project, tomography.subtomograms, protocol, tmp_path / "workflow.json")
     assert loaded.inputVolumes.getExtended() == "outputSubTomograms"

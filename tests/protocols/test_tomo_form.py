@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
-from mlalign.tests.protocols.subtomograms import BOX, new_tomo
-from mlalign.tests.protocols.test_form import check_conditions, set_value, shown, window
+from mlalign.tests.protocols.subtomograms import COUNT, new_tomo
+from mlalign.tests.protocols.test_form import check_conditions, check_radius_wizard, set_value, shown, window
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -59,25 +59,4 @@ def test_an_emptied_field_is_an_error_and_no_crash(form, name):
 
 
 def test_radius_wizard(form, monkeypatch):
-    """It shows the volumes, starts from half the box when the radius is automatic, and its answer is taken over."""
-    from pwem.wizards import wizard
-
-    from mlalign.wizards import MlalignParticleRadiusWizard
-    asked = {}
-
-    class Dialog:
-        radiusSlider = None
-
-        def __init__(self, parent, provider, **options):
-            asked.update(options, volumes=provider.getObjects())
-
-        def resultYes(self):
-            return True
-
-        def getRadius(self, slider):
-            return 7.0
-
-    monkeypatch.setattr(wizard, "MaskPreviewDialog", Dialog)
-    MlalignParticleRadiusWizard().show(form)
-    assert asked["maskRadius"] == BOX // 2 and asked["volumes"]
-    assert form.protocol.radius.get() == 7
+    check_radius_wizard(form, monkeypatch, COUNT)

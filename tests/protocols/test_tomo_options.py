@@ -6,7 +6,7 @@ from mlalign.protocols.base import command_line
 from mlalign.protocols.tomo_command import PARAMETER_OF, in_words, option_errors, stage_iterations, words
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
 from mlalign.tests.protocols.subtomograms import new_tomo
-from mlalign.tests.protocols.test_options import changed, parameters
+from mlalign.tests.protocols.test_options import changed, check_that_shown_is_what_counts, parameters
 
 GIVEN = {"generateReferences": False}
 LOCAL = {"angSearch": "50"}
@@ -116,12 +116,7 @@ def test_parameter_reaches_the_converted_input(protocol, name):
 def test_the_form_shows_what_counts_and_nothing_else(protocol, setting):
     with changed(protocol, setting):
         ml_tomo.parser().parse_args(command_line(protocol._options()))
-        without = protocol._options()
-        for name, (value, _) in ALL.items():
-            if name not in setting and name not in SAYS_LITTLE:
-                with changed(protocol, {name: value}):
-                    counts = protocol._options() != without
-                assert protocol.evalParamCondition(name) == counts, name
+        check_that_shown_is_what_counts(protocol, ALL, {*setting, *SAYS_LITTLE})
 
 
 @pytest.mark.parametrize("kind, shown", [
