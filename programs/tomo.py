@@ -33,6 +33,7 @@ SETTLED = 0.02             # nats per particle by which the likelihood still gro
 LONGEST_GROWTH = 4         # iterations at one resolution before growing anyway
 GROWTH_SHARE = 0.6         # of a stage's iterations, by which its full resolution should be reached
 GROWTH = 1.3
+REFINED = 3                # rounds of refining poses and averaging in the end
 FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
 
 
@@ -127,7 +128,7 @@ class TomoClassification(TomoResumable):
         self.shift_radius = None
         self.poses.shifts *= scale
         model = replace(self.model, sigma_offset=self.model.sigma_offset * scale)
-        self._enter(stage.maxres, model.sigma_offset)
+        self._enter(min(stage.maxres, self.maxres / scale) if self._grows else stage.maxres, model.sigma_offset)
         self.model = self.model.on(self.ball, scale)
         self.log(f"stage {stage.number}: {stage.ang:g} degrees"
                  + (f" within {stage.search:g}" if stage.local else " everywhere")
@@ -163,9 +164,9 @@ class TomoClassification(TomoResumable):
 
     @property
     def _grows(self):
-        """Whether the first stage begins at low resolution: where references come from chance."""
+        """Whether the run begins at low resolution: where references come from chance."""
         o = self.options
-        return o.nref is not None and not (o.no_grow or o.keep_angles or self.stage.local or self._poses_known)
+        return o.nref is not None and not (o.no_grow or o.keep_angles or self.stages[0].local or self._poses_known)
 
     @property
     def _poses_known(self):
@@ -310,16 +311,19 @@ class TomoClassification(TomoResumable):
             self.shift_radius = float(np.clip(totals.reach(), min(wanted, self.shift_radius), self.shift_radius))
 
     def _grow(self, result, totals):
-        """Raise the highest frequency once this one has given what it can; whether it was."""
+        """Raise the highest frequency once this one has given what it can and the averages allow it; whether it was."""
         if not self.search.growing:
             return False
-        left = self.stage.last - self.iteration
-        steps = np.ceil(np.log(self.stage.maxres / self.maxres) / np.log(GROWTH))
-        hurried = left <= steps + (1 - GROWTH_SHARE) * (self.stage.last - self.stages[0].last * (self.stage.number > 1))
+        left, steps = self.stage.last - self.iteration, np.log(self.stage.maxres / self.maxres) / np.log(GROWTH)
+        hurried = left <= np.ceil(steps) + (1 - GROWTH_SHARE) * (self.stage.last - self.stage.first)
         settled = totals.log_likelihood - self.last_likelihood < SETTLED * self.source.count
         if not (hurried or settled or self.growth_iterations >= LONGEST_GROWTH):
             return False
-        wanted = min(self.maxres * GROWTH, self.stage.maxres)
+        wanted = min(self.stage.maxres, resolution.next_maxres(
+            self.maxres, self.ball.k / (2 * np.pi), result.fsc, self.model.fractions, GROWTH))
+        if wanted == self.maxres:
+            self.search.growing = not (settled or self.growth_iterations >= LONGEST_GROWTH)
+            return False
         self.search.grown = True
         self.shift_radius = float(min(np.ceil(WINDOW / self.maxres), self.shift_radius))
         self._enter(wanted, self.model.sigma_offset)
@@ -345,13 +349,24 @@ class TomoClassification(TomoResumable):
     def _filtered(self, model, totals):
         """References without the frequencies beyond their resolution (FSC 0.5)."""
         frequency = model.ball.k / (2 * np.pi)
-        vectors = model.vectors.copy()
-        for k in range(model.classes):
-            curve = self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
+
+        def low_pass(curve):
             cut = resolution.crossing(frequency, curve[None], 0.5)[0]
-            if cut < frequency[-1]:
-                edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1)
-                vectors[:, k] = model.ball.filtered(vectors[:, k], 0.5 + 0.5 * np.cos(np.pi * edge))
+            edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1) if cut < frequency[-1] else 0 * frequency
+            return 0.5 + 0.5 * np.cos(np.pi * edge)
+
+        return self._weighted(model, self._fsc(totals), low_pass)
+
+    def _fsc(self, totals):
+        """Fourier shell correlation (K, J) of every class's halves."""
+        return np.array([self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
+                         for k in range(self.references)])
+
+    @staticmethod
+    def _weighted(model, fsc, response):
+        """References times a radial response (J,) that each one's correlation gives."""
+        vectors = np.stack([model.ball.filtered(model.vectors[:, k], response(curve))
+                            for k, curve in enumerate(fsc)], 1)
         return replace(model, vectors=vectors)
 
     # ---- results ------------------------------------------------------------------------------------------------
@@ -409,19 +424,29 @@ class TomoClassification(TomoResumable):
         o = self.options
         if o.no_refine or o.dont_align or o.only_average or self.iteration < o.istart:
             return None
+        totals = self._average()
         self.log("refining orientations and shifts off their grids")
-        self.poses = Refinement(self.bank, self.model, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
-            self.poses, self.half_of, self.stage.ang, self.workers)
-        half_of = self.half_of
-        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, half_of))
-        vectors = self.model.vectors.copy()
-        for h, (sums, covered, mass) in enumerate(totals.halves(o.half_sets)):
-            for k in np.flatnonzero(mass):
-                vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
-        self.model = replace(self.model, vectors=vectors)
+        step = self.stage.ang
+        for _ in range(REFINED):
+            # without the frequencies in which averages are noise: there every particle would stay with its own
+            trusted = self._weighted(self.model, self._fsc(totals), resolution.wiener)
+            self.poses = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
+                self.poses, self.half_of, step, self.workers)
+            totals = self._average()
+            step /= 2
         result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
         result.info.update(self.last_info)
         return result
+
+    def _average(self):
+        """Make the references averages of the particles in their poses; their totals."""
+        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, self.half_of))
+        vectors = self.model.vectors.copy()
+        for h, (sums, covered, mass) in enumerate(totals.halves(self.options.half_sets)):
+            for k in np.flatnonzero(mass):
+                vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
+        self.model = replace(self.model, vectors=vectors)
+        return totals
 
     def log(self, line):
         tell(self.files.log, line)

@@ -22,7 +22,7 @@ class Stage:
     """What one stage of a run asks for; lengths are in voxels of the input.
 
     ang, psi, search: degrees (search: None for everywhere); limit: largest shift or None; box: side worked in;
-    maxres: 1/voxel of that box; last: number of its last iteration.
+    maxres: 1/voxel of that box; first, last: numbers of the iteration before it begins, and of its last one.
     """
 
     number: int
@@ -32,6 +32,7 @@ class Stage:
     limit: float
     box: int
     maxres: float
+    first: int
     last: int
 
     @property
@@ -50,7 +51,8 @@ def stages_of(options, size):
                   psi=columns["psi_sampling"][s] if columns["psi_sampling"][s] > 0 else columns["ang"][s],
                   search=columns["ang_search"][s] if columns["ang_search"][s] > 0 else None,
                   limit=columns["limit_trans"][s] if columns["limit_trans"][s] >= 0 else None,
-                  box=working_box(columns["dim"][s], size), maxres=columns["maxres"][s], last=int(lasts[s]))
+                  box=working_box(columns["dim"][s], size), maxres=columns["maxres"][s],
+                  first=int(lasts[s] - columns["iter"][s]), last=int(lasts[s]))
             for s in range(stages(options))]
 
 

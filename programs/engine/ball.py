@@ -80,7 +80,8 @@ class Ball:
     def shifted(self, samples, shifts, centre=None):
         """Vectors (S, P) of one volume's samples (across, rings, J), moved by shifts (S, 3) = (x, y, z) voxels.
 
-        centre: (3,) moves it beforehand.  Shifts with the same (x, y) share what is done around z.
+        centre: (3,) moves it beforehand; the shifts should be those of a grid.  Shifts with the same (x, y) share what
+        is done around z.
         """
         samples = samples * self.points.weights[:, None].astype(np.float32)
         if centre is not None:
@@ -125,9 +126,7 @@ class Ball:
         return self._kept("z", shift, lambda: (np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)))
 
     def _kept(self, kind, shift, make):
-        """What ``make`` gives, kept for whole shifts, which come again and again."""
-        if shift != round(shift):
-            return make()
+        """What ``make`` gives, kept: the shifts of a grid come again and again."""
         if (kind, shift) not in self._phases:
             self._phases[kind, shift] = make()
         return self._phases[kind, shift]

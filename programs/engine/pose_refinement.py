@@ -60,7 +60,7 @@ class Refinement:
         vectors, power = templates[min(half_of[i], len(templates) - 1)][poses.ref[i]]
         weights = self.coverage.layout.turned(bank.region_vectors[bank.region_of[i]][None], matrix[None])
         shifts = shift + shift_step * _STENCIL
-        rows = bank.rows(i, shifts, frame=matrix)
+        rows = bank.rows(i, shift_step * _STENCIL, shift, matrix)
         left = power @ weights[0]
         along = self._values(rows @ vectors[0], left[0], i) + self._prior(shifts)
         better_shift = shift + shift_step * _summit(along)

@@ -42,10 +42,19 @@ def crossing(frequency, frc, threshold=FRC_THRESHOLD):
     return result
 
 
-def next_maxres(maxres, frequency, frc, fractions):
+def next_maxres(maxres, frequency, frc, fractions, growth=GROWTH):
     """The next stage's highest frequency: larger when enough particles are in classes trusted up to the edge."""
     edge = frequency > 0.8 * maxres
     trusted = frc[:, edge].mean(1) > TRUSTED_EDGE
     if fractions[trusted].sum() < GROWING_SHARE * fractions.sum():
         return maxres
-    return min(0.5, maxres * GROWTH)
+    return min(0.5, maxres * growth)
+
+
+def wiener(fsc, threshold=FRC_THRESHOLD):
+    """Weights (J,) that bring a noisy average nearest the truth, of the correlation of its halves; 0 from where that falls
+    below ``threshold`` on (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003, of all the data: 2 FSC / (1 + FSC))."""
+    below = np.flatnonzero(fsc < threshold)
+    known = np.arange(len(fsc)) < (below[0] if len(below) else len(fsc))
+    fsc = np.clip(fsc, 0, 1)
+    return np.where(known, 2 * fsc / (1 + fsc), 0.0)

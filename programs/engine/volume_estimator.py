@@ -8,7 +8,7 @@ from .noise import log_shift_prior
 from .orientation_search import Orientations, Particle, Templates
 from .volume_model import Totals
 
-IDENTITY = np.eye(3)
+IDENTITY, NO_SHIFT = np.eye(3), np.zeros((1, 3), int)
 SMALLEST_OFFSET = 0.05    # voxels, of the shifts' prior
 
 
@@ -181,6 +181,6 @@ class VolumeEstimator:
 
     def _posed(self, poses, i):
         frame, bank = poses.matrices[i], self.bank
-        row = bank.rows(i, poses.shifts[i][None], frame=frame)[0]
+        row = bank.rows(i, NO_SHIFT, poses.shifts[i], frame)[0]
         weights = self.coverage.layout.turned(bank.region_vectors[bank.region_of[i]][None], frame[None])[0]
         return row, weights
