@@ -11,12 +11,13 @@ def members(classes):
             for one in classes.iterItems()}
 
 
-def assert_same_classes(one, other):
+def assert_same_classes(one, other, atol=0.0):
+    """The same members in the same order, with transforms that differ by ``atol`` at most."""
     one, other = members(one), members(other)
     assert one.keys() == other.keys()
     for key in one:
         assert one[key][0] == other[key][0]
-        np.testing.assert_array_equal(one[key][1], other[key][1])
+        np.testing.assert_allclose(one[key][1], other[key][1], rtol=0, atol=atol)
 
 
 def apply(matrix, image):
