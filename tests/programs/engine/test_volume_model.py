@@ -154,7 +154,7 @@ def test_imputation_goes_to_weighted_averages(scene, totals):
     model = scene.model()
     averages = maximise(model, totals, scene.coverage, AVERAGES)
     distance = [off(maximise(model, totals, scene.coverage, Rules(impute=rounds, fixed_noise=True)).vectors,
-                    averages.vectors) for rounds in (1, 3, 20, 100)]
+                    averages.vectors) for rounds in (1, 3, 15, 60)]
     assert distance[-1] < 1e-3
     assert all(later <= sooner + 1e-5 for sooner, later in zip(distance, distance[1:]))
 
@@ -169,7 +169,7 @@ def test_imputation_goes_to_the_noise_of_weighted_averages(wedges):
 def test_weighted_averages_have_the_smallest_residuals(scene, totals):
     found = maximise(scene.model(), totals, scene.coverage, AVERAGES).vectors
     least, rng = scene.residual(found).sum(), np.random.default_rng(1)
-    for step in 0.05 * found.std() * rng.standard_normal((3, *found.shape)):
+    for step in 0.05 * found.std() * rng.standard_normal((1, *found.shape)):
         up, down = (scene.residual(found + side * step).sum() for side in (1, -1))
         assert up > least and down > least
         assert abs(up - down) < 0.05 * (up + down - 2 * least)               # the slope is zero
