@@ -1,4 +1,4 @@
-"""The outer loop of ml_tomo: stages, first references, iterations, growth of the resolution, files, resuming."""
+"""The outer loop of ml_tomo: stages, iterations, growth of the resolution, files."""
 import sys
 import time
 from dataclasses import replace
@@ -10,31 +10,26 @@ from .engine import resolution
 from .engine.backend import Workers
 from .engine.ball import Ball
 from .engine.coverage import Coverage
-from .engine.pose_refinement import Refinement
-from .engine.resampling import resampled
-from .engine.sphere import random_rotations
 from .engine.subtomograms import Subtomograms
-from .engine.volume_estimator import Poses, VolumeEstimator
-from .engine.volume_model import Rules, Totals, VolumeModel, maximise, regularised, signal_change
+from .engine.volume_estimator import VolumeEstimator
+from .engine.volume_model import Rules, maximise, regularised, signal_change
 from .errors import UserError
 from .geometry3d import angular_distance
 from .options import GIB
 from .running import duration, tell
+from .tomo_averages import TomoAverages
 from .tomo_files import TomoFiles, TomoResult
 from .tomo_input import read_inputs
 from .tomo_options import restart_iteration
 from .tomo_resume import TomoResumable
-from .tomo_stages import WINDOW, Search, stages_of, start_maxres
+from .tomo_stages import WINDOW, Search, stages_of
+from .tomo_start import SETTLED, TomoStart
 
 REACH = 4.0                # shifts searched, in standard deviations
 SMALLEST_OFFSET = 0.5      # voxels
-START_ITERATIONS = 20      # of each random start, at most
-SETTLED = 0.02             # nats per particle by which the likelihood still grows when a resolution has given all
 LONGEST_GROWTH = 4         # iterations at one resolution before growing anyway
 GROWTH_SHARE = 0.6         # of a stage's iterations, by which its full resolution should be reached
 GROWTH = 1.3
-REFINED = 3                # rounds of refining poses and averaging in the end
-FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
 
 
 def run(options):
@@ -42,7 +37,7 @@ def run(options):
     TomoClassification(options).run()
 
 
-class TomoClassification(TomoResumable):
+class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     """One run: its particles, its state between iterations, and the loop."""
 
     program = "ml_tomo"
@@ -107,8 +102,8 @@ class TomoClassification(TomoResumable):
     def _resume_point(self):
         there, wanted = self.files.iterations(), restart_iteration(self.options)
         if wanted is not None and wanted not in there:
-            raise UserError(f"--restart: no checkpoint of iteration {wanted} under {self.options.oroot}, expected one of "
-                            f"{', '.join(map(str, there)) or 'none (nothing to restart from)'}")
+            raise UserError(f"--restart: no checkpoint of iteration {wanted} under {self.options.oroot}, expected one "
+                            f"of {', '.join(map(str, there)) or 'none (nothing to restart from)'}")
         if wanted is None and self.options.resume and there:
             return there[-1]
         return wanted
@@ -173,100 +168,17 @@ class TomoClassification(TomoResumable):
         o = self.options
         return o.dont_align or o.dont_rotate or o.only_average
 
-    # ---- the first references -----------------------------------------------------------------------------------
-
-    def _start(self):
-        """Iteration 0: the first references."""
-        started, o = time.time(), self.options
-        self.poses = self._given_poses()
-        radius = (o.radius or self.source.size / 2) * self.scale
-        first = start_maxres(radius, self.stage.maxres) if self._grows else self.stage.maxres
-        self._enter(first, o.offset * self.scale)
-        if self.inputs.given is not None:
-            totals, self.model = None, self._model_of(self.ball.from_volumes(resampled(self.inputs.given, self.stage.box))[None])
-        elif self._grows:
-            totals, self.model = self._best_start()
-        else:
-            totals, self.model = self._random_start(np.random.default_rng([self.seed, 2]))
-        if o.ini_filter and totals is not None:
-            self.model = self._filtered(self.model, totals)
-        if o.istart == 1:
-            self.model = regularised(self.model, self._regularisation(0), self.source.count)
-        if totals is None:
-            totals = Totals.zero(self.ball, self.coverage, self.references, 0)
-        self._report(self._result(totals, np.zeros(self.references), 1.0, 0.0), started)
-
-    def _given_poses(self):
-        """Poses as given, in the present box; those that a run from chance does not look at are left out."""
-        poses = self.inputs.poses.copy()
-        poses.shifts = poses.shifts * self.scale
-        o = self.options
-        if not (o.keep_angles or self.stage.local or self._poses_known):
-            poses = replace(Poses.unknown(self.source.count), ref=poses.ref)
-        return poses
-
-
-    def _model_of(self, vectors, sigma_offset=None):
-        o, fractions = self.options, self.inputs.fractions
-        if o.half_sets and len(vectors) == 1:
-            vectors = np.repeat(vectors, 2, 0)
-        noise = (o.noise * self.scale**1.5) ** 2          # white noise in fewer voxels
-        return VolumeModel(self.ball, self._symmetrised(vectors, self.ball.layout).astype(np.float32),
-                           np.full(self.references, 1 / self.references) if fractions is None else fractions,
-                           np.full(len(self.ball.k), noise), o.offset * self.scale)
-
-    def _random_start(self, rng):
-        """(totals, model) of averages of random groups, in random orientations or those that are given."""
-        poses, classes = self.poses.copy(), self.poses.ref
-        if not self.options.only_average:
-            classes = rng.permutation(self.source.count) % self.references
-        if not (self.options.keep_angles or self.stage.local or self._poses_known):
-            poses.matrices = random_rotations(self.source.count, rng)
-        totals = self._symmetric(self.estimator.gather(classes, poses, self.references, self.half_of))
-        vectors = np.array([[self.coverage.average(v, s, self._threshold(v), None)
-                             for v, s in zip(covered, sums)]
-                            for sums, covered, _ in totals.halves(self.options.half_sets)])
-        return totals, self._model_of(vectors)
-
-    def _threshold(self, covered):
-        """--noimp_threshold, but never so much that nothing is left."""
-        return min(self.options.noimp_threshold, 0.5 * float(self.coverage.at_points(covered).max()))
-
-    def _best_start(self):
-        """The most likely of a few short random starts at low resolution."""
-        best = None
-        for trial in range(self.options.restarts):
-            rng = np.random.default_rng([self.seed, 2, trial])
-            _, self.model = self._random_start(rng)
-            state = self._settle(rng)
-            self.log(f"start {trial + 1}: log-likelihood {state[0].log_likelihood:.2f} at "
-                     f"{self._finest()} after {state[3]} iterations")
-            if best is None or state[0].log_likelihood > best[0].log_likelihood:
-                best = state
-        totals, model, self.poses, _ = best
-        return totals, model
-
-    def _settle(self, rng):
-        """EM at the present resolution until it has given what it can: (totals, model, poses, iterations)."""
-        poses, last = Poses.unknown(self.source.count), -np.inf
-        for iteration in range(1, START_ITERATIONS + 1):
-            totals = self._expect(self.model, poses, rng, f"iteration {iteration}")
-            self.model = maximise(self.model, totals, self.coverage, self.rules)
-            if totals.log_likelihood - last < SETTLED * self.source.count:
-                break
-            last = totals.log_likelihood
-        return totals, self.model, poses, iteration
-
     # ---- an iteration -------------------------------------------------------------------------------------------
 
-    def _expect(self, model, poses, rng, title):
+    def _expect(self, model, poses, rng, title, rows=None):
+        """E-step over ``rows`` (default: all), symmetrised; updates ``poses``."""
         plan = self.search.plan(self.stage, self.ball, poses, self._anchor(), self.shift_radius, rng)
         if self.options.only_average:
             return self._symmetric(self.estimator.gather(poses.ref, self._anchor(), self.references, self.half_of))
         half_of = self.half_of if self.options.half_sets else rng.permutation(self.source.count) % 2
-        with tqdm(total=self.source.count, desc=title, unit="volume", leave=False,
-                  disable=not sys.stderr.isatty()) as bar:
-            return self._symmetric(self.estimator.expect(model, poses, plan, half_of, progress=bar.update))
+        count = self.source.count if rows is None else len(rows)
+        with tqdm(total=count, desc=title, unit="volume", leave=False, disable=not sys.stderr.isatty()) as bar:
+            return self._symmetric(self.estimator.expect(model, poses, plan, half_of, rows, bar.update))
 
     def _anchor(self):
         """Poses as they were given, shifts in the present box, or None."""
@@ -330,45 +242,6 @@ class TomoClassification(TomoResumable):
         self.model, self.growth_iterations = self.model.on(self.ball), 0
         return True
 
-    # ---- symmetry and filters -----------------------------------------------------------------------------------
-
-    def _symmetric(self, totals):
-        """Totals averaged over the references' symmetry."""
-        totals.sums = self._symmetrised(totals.sums, self.ball.layout)
-        totals.coverage = self._symmetrised(totals.coverage, self.coverage.layout)
-        return totals
-
-    def _symmetrised(self, vectors, layout):
-        """Vectors (..., P) averaged over the symmetry group."""
-        elements = self.inputs.group.as_matrix()
-        if len(elements) == 1:
-            return vectors
-        flat = vectors.reshape(-1, vectors.shape[-1])
-        return np.stack([layout.turned(one[None], elements).mean(0) for one in flat]).reshape(vectors.shape)
-
-    def _filtered(self, model, totals):
-        """References without the frequencies beyond their resolution (FSC 0.5)."""
-        frequency = model.ball.k / (2 * np.pi)
-
-        def low_pass(curve):
-            cut = resolution.crossing(frequency, curve[None], 0.5)[0]
-            edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1) if cut < frequency[-1] else 0 * frequency
-            return 0.5 + 0.5 * np.cos(np.pi * edge)
-
-        return self._weighted(model, self._fsc(totals), low_pass)
-
-    def _fsc(self, totals):
-        """Fourier shell correlation (K, J) of every class's halves."""
-        return np.array([self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
-                         for k in range(self.references)])
-
-    @staticmethod
-    def _weighted(model, fsc, response):
-        """References times a radial response (J,) that each one's correlation gives."""
-        vectors = np.stack([model.ball.filtered(model.vectors[:, k], response(curve))
-                            for k, curve in enumerate(fsc)], 1)
-        return replace(model, vectors=vectors)
-
     # ---- results ------------------------------------------------------------------------------------------------
 
     def _result(self, totals, change, changed, turned):
@@ -418,35 +291,6 @@ class TomoClassification(TomoResumable):
         else:
             self.files.publish(refined)
         self.log(f"done: class averages in {self.options.oroot}_ref*.mrc, tables in {self.options.oroot}_ref.xmd")
-
-    def _refined(self):
-        """The :class:`.tomo_files.TomoResult` of poses refined off the grid; None where they stay as they are."""
-        o = self.options
-        if o.no_refine or o.dont_align or o.only_average or self.iteration < o.istart:
-            return None
-        totals = self._average()
-        self.log("refining orientations and shifts off their grids")
-        step = self.stage.ang
-        for _ in range(REFINED):
-            # without the frequencies in which averages are noise: there every particle would stay with its own
-            trusted = self._weighted(self.model, self._fsc(totals), resolution.wiener)
-            self.poses = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
-                self.poses, self.half_of, step, self.workers)
-            totals = self._average()
-            step /= 2
-        result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
-        result.info.update(self.last_info)
-        return result
-
-    def _average(self):
-        """Make the references averages of the particles in their poses; their totals."""
-        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, self.half_of))
-        vectors = self.model.vectors.copy()
-        for h, (sums, covered, mass) in enumerate(totals.halves(self.options.half_sets)):
-            for k in np.flatnonzero(mass):
-                vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
-        self.model = replace(self.model, vectors=vectors)
-        return totals
 
     def log(self, line):
         tell(self.files.log, line)

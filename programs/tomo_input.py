@@ -55,7 +55,7 @@ class TomoInputs:
         rows = np.unique(np.linspace(0, self.source.count - 1, LOOKED_AT).astype(int))
         deviations = np.array([float(self.source.read([row]).std()) for row in rows])
         low, high = deviations.min(), deviations.max()
-        if 0.3 < low and high < 3:
+        if low > 0.3 and high < 3:
             return None
         return (f"warning: standard deviations of the volumes are {low:.3g} to {high:.3g}; the model expects noise of "
                 "about 1 in all of them: normalise the volumes first")
@@ -114,7 +114,7 @@ def _check_lengths(options, size):
             raise UserError(f"--{name}: {value:g} voxels, expected at most {highest:g} for volumes of {size} voxels")
     for limit in options.limit_trans:
         if limit > size / 2:
-            raise UserError(f"--limit_trans: {limit:g} voxels, expected at most {size / 2:g} for volumes of {size} voxels")
+            raise UserError(f"--limit_trans: {limit:g} voxels, expected at most {size / 2:g} for volumes of {size}")
 
 
 def _given_references(options, size):
@@ -176,7 +176,8 @@ def _poses(metadata, references, options, source):
     for label, values in columns.items():
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
-            raise UserError(f"{metadata.path}: {source.names([bad[0]])[0]}: _{label} is {values[bad[0]]}, expected a number")
+            raise UserError(f"{metadata.path}: {source.names([bad[0]])[0]}: _{label} is {values[bad[0]]}, expected a "
+                            "number")
     poses.matrices = rotation_matrix(*(columns[label] for label in ANGLES))
     poses.shifts = np.stack([columns[label] for label in SHIFTS], 1)
     if "ref" in metadata:
@@ -201,8 +202,8 @@ def _mask(options, size):
         return None
     source = open_volumes(options.mask)
     if source.count != 1 or source.size != size:
-        raise UserError(f"{options.mask}: {source.count} volumes of {source.size} voxels, expected one of {size} voxels "
-                        f"like those of {options.input}")
+        raise UserError(f"{options.mask}: {source.count} volumes of {source.size} voxels, expected one of {size} "
+                        f"voxels like those of {options.input}")
     mask = source.read([0])[0]
     if not (np.isfinite(mask).all() and mask.min() >= 0 and mask.max() <= 1 and mask.max() > 0):
         raise UserError(f"{options.mask}: values from {mask.min():g} to {mask.max():g}, expected a mask of 0 to 1")

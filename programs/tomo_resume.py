@@ -54,8 +54,8 @@ class TomoResumable:
         """The stage that the checkpoint's iteration was in; it must work in the same box now."""
         stage = self.stages[min(meta["stage"], len(self.stages)) - 1]
         if stage.box != meta["box"]:
-            raise UserError(f"--continue: iteration {meta['iteration']} worked in a box of {meta['box']} voxels, expected "
-                            f"--dim as it was then instead of {stage.box}; start anew without --continue")
+            raise UserError(f"--continue: iteration {meta['iteration']} worked in a box of {meta['box']} voxels, "
+                            f"expected --dim as it was then instead of {stage.box}; start anew without --continue")
         return stage
 
     def _check_same_run(self, meta):

@@ -1,10 +1,10 @@
 """Volumes <-> a short vector of ball harmonics, in which every rotation is exact.
 
-A particle sits in a ball of radius R and is looked at up to a highest frequency.  The functions that fit into both are
-spanned by a few thousand ball harmonics at a box of 32: real spherical harmonics of the Fourier transform on shells, times for
-each degree l the radial functions that have most of their power inside the ball (the singular vectors of the
-spherical Bessel transform: Slepian's functions).  The basis is orthonormal: the inner product of two volumes, summed
-over voxels, is that of their vectors.  Rotations turn the harmonics of a degree into each other (:mod:`.harmonics`).
+A particle sits in a ball of radius R and is looked at up to a highest frequency.  A few thousand functions, at a box of
+32, span all that fits into both: real spherical harmonics of the Fourier transform on shells, times for each degree l
+the radial functions that have most of their power inside the ball (the singular vectors of the spherical Bessel
+transform: Slepian's functions).  The basis is orthonormal: the inner product of two volumes, summed over voxels, is
+that of their vectors.  Rotations turn the harmonics of a degree into each other (:mod:`.harmonics`).
 
 Coefficients around the origin, nearer than half a Fourier voxel, are left out: the mean of a volume is arbitrary.
 """
@@ -65,7 +65,7 @@ class Ball:
     # ---- volumes -> vectors -----------------------------------------------------------------------------------
 
     def samples(self, volumes):
-        """Fourier transforms at the points, complex64 (B, across, rings, J), of what is seen of volumes (B, n, n, n)."""
+        """Fourier transforms at the points, complex64 (B, across, rings, J), of what is seen of (B, n, n, n)."""
         kx, ky, kz = (k.ravel().astype(np.float32) for k in self.frequencies())
         masked = np.where(self.seen, volumes, 0).astype(np.complex64)
         flat = finufft.nufft3d2(kz, ky, kx, masked, eps=NUFFT_EPS, isign=-1, nthreads=1)

@@ -91,9 +91,9 @@ class Hemisphere:
         return (table @ parts.reshape(self.across, -1)).reshape(2, self.highest + 1, *parts.shape[1:])
 
     def along(self, even, odd):
-        """The rest of the way: float32 (M + 1, rings, B, 2, J) of real and of imaginary parts to each degree's harmonics.
+        """The rest of the way, from float32 (M + 1, rings, B, 2, J) of real and of imaginary parts.
 
-        A list over l of float32 (2 l + 1, B, J), orders as in Orders.rising.
+        Each degree's harmonics: a list over l of float32 (2 l + 1, B, J), orders as in Orders.rising.
         """
         count, shells, highest = even.shape[2], even.shape[4], self.highest
         table = np.empty((highest + 1, 2 * highest + 1, count, shells), np.float32)
@@ -140,7 +140,7 @@ class Hemisphere:
 
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 def shift_along_z(around, cosine, sine, even, odd, first):
-    """Fill even, odd (M + 1, rings, B, 2, J), from row ``first`` on, with a transform's harmonics in phi, shifted along z.
+    """Fill even, odd (M + 1, rings, B, 2, J), from row ``first`` on, with harmonics in phi, shifted along z.
 
     around: (2, M + 1, 2, rings, J) of :meth:`Hemisphere.around`.  cosine, sine: (Z, rings, J) of k_z times each shift.
     """

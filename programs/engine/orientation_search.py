@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numba as nb
 import numpy as np
 
-CUT = 50.0                # cells this far (in nats) below a particle's best weigh nothing
+CUT = 30.0                # lines of cells this far (in nats) below a particle's best weigh nothing
+MANY = 0.3                # share of such lines from which it pays to leave them out
 NEGLIGIBLE = 1e-6         # posterior mass that rows, or templates, may lose
 
 _jit = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -117,7 +118,9 @@ class Templates:
         return (self.log_class[templates // self.rotations] - np.log(len(self.orientations))).astype(np.float32)
 
     def log_posterior(self, particle, templates):
-        """(angles, S, T) log-posteriors of a particle's cells, and the highest; up to what does not depend on them.
+        """Log-posteriors (angles, S, T) of a particle's cells, and the highest (angles, S) of each line of templates.
+
+        They lack what does not depend on the cell.
 
         templates: int (T,) those looked at.
         """
@@ -128,16 +131,23 @@ class Templates:
         if particle.forbidden is not None:
             forbidden = np.tile(particle.forbidden, self.classes)[:, templates]
             half[forbidden] = np.inf
-        top = to_log_posterior(scores, half, particle.prior.astype(np.float32), self.prior(templates))
-        return scores, top
+        tops = np.empty(scores.shape[:2], np.float32)
+        to_log_posterior(scores, half, particle.prior.astype(np.float32), self.prior(templates), tops)
+        return scores, tops
 
     def search(self, particle, templates=None):
         """The posterior of a particle over some templates (default: all): :class:`Found`."""
         templates = np.arange(len(self.vectors)) if templates is None else templates
-        p, top = self.log_posterior(particle, templates)
-        np.subtract(p, np.float32(top), out=p)
-        np.maximum(p, np.float32(-CUT), out=p)
-        np.exp(p, out=p)
+        p, tops = self.log_posterior(particle, templates)
+        top = tops.max()
+        far = tops < top - CUT
+        np.subtract(p, top, out=p)
+        if far.mean() > MANY:
+            near = ~far
+            p[near] = np.exp(p[near])
+        else:
+            np.exp(p, out=p)
+        p[far] = 0
         row_mass, template_mass = np.empty(p.shape[1]), np.empty(p.shape[2])
         sum_up(p, row_mass, template_mass)
         total = row_mass.sum()
@@ -180,7 +190,7 @@ class Templates:
                      likelihood)
 
     def spread(self, particle, found):
-        """What a particle adds to the sums of its significant templates: (T', P) of its rows, (T', Pw) of its weights."""
+        """What a particle adds to its significant templates: (T', P) of its rows, (T', Pw) of its weights."""
         sums = np.zeros((len(found.templates), self.vectors.shape[1]), np.float32)
         self.layout.spread(found.weights, particle.rows[found.rows], self.tables[0], sums)
         covered = np.zeros((len(found.templates), self.power.shape[1]), np.float32)
@@ -213,10 +223,12 @@ def _slice_of(indices):
 
 
 @_jit
-def to_log_posterior(scores, half, prior_row, prior_template):
-    """Turn scores (n, S, T) into log-posteriors: less half the power left (n, T), plus priors; return the highest."""
+def to_log_posterior(scores, half, prior_row, prior_template, tops):
+    """Turn scores (n, S, T) into log-posteriors: less half the power left (n, T), plus priors.
+
+    tops: (n, S) to fill with the highest of each line.
+    """
     n, rows, width = scores.shape
-    top = np.float32(-np.inf)
     for a in range(n):
         for s in range(rows):
             line, less, more = scores[a, s], half[a], prior_row[s]
@@ -225,8 +237,7 @@ def to_log_posterior(scores, half, prior_row, prior_template):
                 value = line[t] - less[t] + more + prior_template[t]
                 line[t] = value
                 best = value if value > best else best
-            top = best if best > top else top
-    return top
+            tops[a, s] = best
 
 
 @_jit

@@ -81,7 +81,7 @@ class Refinement:
 
 
 def _summit(values):
-    """Where a quadratic through values (19,) at the stencil is highest, in steps; the highest place where it has no top."""
+    """Where a quadratic through values (19,) at the stencil is highest, in steps; without a top, the best place."""
     fit = _FIT @ values
     hessian = np.zeros((3, 3))
     for (a, b), c in zip(_PAIRS, fit[4:]):

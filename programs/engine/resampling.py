@@ -3,9 +3,9 @@ import numpy as np
 
 
 def resampled(volumes, n):
-    """Volumes float32 (B, n, n, n) of (B, m, m, m), box and grey values kept, frequencies beyond either grid's left out.
+    """Volumes float32 (B, n, n, n) of (B, m, m, m), box and grey values kept.
 
-    The origin goes from m // 2 to n // 2.
+    Frequencies beyond either grid's are left out.  The origin goes from m // 2 to n // 2.
     """
     m = volumes.shape[-1]
     if n == m:

@@ -5,7 +5,7 @@ from .resampling import resampled
 
 
 class Subtomograms:
-    """Particles' Fourier transforms at the points of a ball, kept in memory when they fit, else computed when asked for.
+    """Particles' Fourier transforms at the points of a ball, kept in memory when they fit, else computed anew.
 
     source: has ``count``, ``size`` and ``read(rows) -> (B, D, D, D)``; volumes are brought to the ball's box.
     regions: the missing regions; region_of: int (N,) which of them each particle has.  memory: bytes that may be used.
@@ -46,7 +46,7 @@ class Subtomograms:
         return self._compute(i) if self._kept is None else self._kept[i]
 
     def rows(self, i, shifts, centre=None, frame=None):
-        """Copies float32 (S, P) of particle i moved by shifts (S, 3) around a centre (3,) and turned by a frame (3, 3)."""
+        """Copies float32 (S, P) of particle i moved by shifts (S, 3) around a centre (3,), then turned by a frame."""
         if frame is not None:
             return self.ball.layout.turned(self._shifted(i, shifts, centre), frame[None])
         kept = self._rows.get(i)

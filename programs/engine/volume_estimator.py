@@ -1,5 +1,5 @@
 """EM steps on a run's subtomograms."""
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np

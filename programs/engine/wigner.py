@@ -56,9 +56,9 @@ def _exchange(d):
     sign = (-1.0) ** np.arange(1, l + 1)
     # complex coefficients of a cosine are (sign, 1) / sqrt 2 at (m, -m), those of a sine (-i sign, i) / sqrt 2
     plus, minus = turn[:, l + 1:] * sign, turn[:, l - 1::-1] if l else turn[:, :0]
-    complex_columns = np.concatenate([turn[:, l:l + 1], (plus + minus) / np.sqrt(2), 1j * (minus - plus) / np.sqrt(2)], 1)
-    upper = sign[:, None] * complex_columns[l + 1:] * np.sqrt(2)
-    return np.concatenate([complex_columns[l:l + 1].real, upper.real, upper.imag])
+    columns = np.concatenate([turn[:, l:l + 1], (plus + minus) / np.sqrt(2), 1j * (minus - plus) / np.sqrt(2)], 1)
+    upper = sign[:, None] * columns[l + 1:] * np.sqrt(2)
+    return np.concatenate([columns[l:l + 1].real, upper.real, upper.imag])
 
 
 def legendre(highest, cosines):

@@ -1,0 +1,80 @@
+"""What is done to a run's averages beyond the M-step: symmetry, filters, and poses refined in the end."""
+from dataclasses import replace
+
+import numpy as np
+
+from .engine import resolution
+from .engine.pose_refinement import Refinement
+
+FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
+REFINED = 3                # rounds of refining poses and averaging in the end
+
+
+class TomoAverages:
+    """The part of a :class:`.tomo.TomoClassification` that works on averages."""
+
+    def _symmetric(self, totals):
+        """Totals averaged over the references' symmetry."""
+        totals.sums = self._symmetrised(totals.sums, self.ball.layout)
+        totals.coverage = self._symmetrised(totals.coverage, self.coverage.layout)
+        return totals
+
+    def _symmetrised(self, vectors, layout):
+        """Vectors (..., P) averaged over the symmetry group."""
+        elements = self.inputs.group.as_matrix()
+        if len(elements) == 1:
+            return vectors
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        return np.stack([layout.turned(one[None], elements).mean(0) for one in flat]).reshape(vectors.shape)
+
+    def _filtered(self, model, totals):
+        """References without the frequencies beyond their resolution (FSC 0.5)."""
+        frequency = model.ball.k / (2 * np.pi)
+
+        def low_pass(curve):
+            cut = resolution.crossing(frequency, curve[None], 0.5)[0]
+            edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1) if cut < frequency[-1] else 0 * frequency
+            return 0.5 + 0.5 * np.cos(np.pi * edge)
+
+        return self._weighted(model, self._fsc(totals), low_pass)
+
+    def _fsc(self, totals):
+        """Fourier shell correlation (K, J) of every class's halves."""
+        return np.array([self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
+                         for k in range(self.references)])
+
+    @staticmethod
+    def _weighted(model, fsc, response):
+        """References times a radial response (J,) that each one's correlation gives."""
+        vectors = np.stack([model.ball.filtered(model.vectors[:, k], response(curve))
+                            for k, curve in enumerate(fsc)], 1)
+        return replace(model, vectors=vectors)
+
+    def _refined(self):
+        """The :class:`.tomo_files.TomoResult` of poses refined off the grid; None where they stay as they are."""
+        o = self.options
+        if o.no_refine or o.dont_align or o.only_average or self.iteration < o.istart:
+            return None
+        totals = self._average()
+        self.log("refining orientations and shifts off their grids")
+        step = self.stage.ang
+        for _ in range(REFINED):
+            # without the frequencies in which averages are noise: there every particle would stay with its own
+            trusted = self._weighted(self.model, self._fsc(totals), resolution.wiener)
+            self.poses = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
+                self.poses, self.half_of, step, self.workers)
+            totals = self._average()
+            step /= 2
+        result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
+        result.info.update(self.last_info)
+        return result
+
+    def _average(self):
+        """Make the references averages of the particles in their poses; their totals."""
+        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, self.half_of))
+        vectors = self.model.vectors.copy()
+        for h, (sums, covered, mass) in enumerate(totals.halves(self.options.half_sets)):
+            for k in np.flatnonzero(mass):
+                vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
+        self.model = replace(self.model, vectors=vectors)
+        return totals
