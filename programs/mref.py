@@ -272,8 +272,9 @@ class Alignment:
         self.references = np.stack(new).astype(np.float32).astype(float)         # as files keep them
         self.particles.shift_x, self.particles.shift_y = (
             np.stack([self.particles.shift_x, self.particles.shift_y]) - centres[self.particles.ref].T)
-        power = np.maximum((self.references**2).sum((1, 2)), np.finfo(float).tiny)
-        return ((self.references - old) ** 2).sum((1, 2)) / power, (frequency, correlation, pixels), np.stack(averages)
+        power = (self.references**2).sum((1, 2))
+        change = ((self.references - old) ** 2).sum((1, 2)) / np.where(power > 0, power, np.inf)
+        return change, (frequency, correlation, pixels), np.stack(averages)
 
     def _images(self, rings, samples):
         """Images (..., n, n) of samples (..., P)."""

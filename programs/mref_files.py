@@ -15,8 +15,6 @@ from .formats.whole import whole_file
 from .geometry import pose_matrix
 from .ml2d_files import UNKNOWN, Result, RunFiles
 
-NOT_COPIED = ("stored_renderbits", "stored_rendermin", "stored_rendermax", "stored_truncated", "nx", "ny", "nz",
-              "is_complex", "is_complex_ri", "datatype", "apix_x", "apix_y", "apix_z")
 WRITTEN_AT_ONCE = 500      # images
 
 
@@ -92,8 +90,7 @@ def write_with_headers(path, inputs, particles):
             rows = np.arange(start, min(start + WRITTEN_AT_ONCE, source.count))
             for i, image in zip(rows, source.read(rows)):
                 header = {} if inputs.attributes is None else inputs.attributes[i]
-                kept = {name: value for name, value in header.items() if name not in NOT_COPIED}
-                out.append(image, {**kept, "xform.align2d": matrices[i], "assign": int(particles.ref[i])})
+                out.append(image, {**header, "xform.align2d": matrices[i], "assign": int(particles.ref[i])})
 
 
 def check_copy(path, source):

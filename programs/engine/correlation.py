@@ -18,6 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy import fft
 
+from . import climbing
 from . import correlation_kernels as kernels
 
 COARSE_FREQUENCY = 0.2     # 1/px: resolution of the coarse search
@@ -168,7 +169,7 @@ class Search:
     @cached_property
     def fine_places(self):
         """Fine shifts (T, 2), those of the climbs' surroundings included."""
-        return self._lattice(1, self.reach + self.step * 1.5)
+        return self._lattice(1, self.reach + self.step * 1.5 * (self.reach > 0))
 
     def _lattice(self, stride, radius):
         edge = int(radius / self.step // stride) * stride
@@ -378,9 +379,9 @@ class Search:
         layout = rings.start[:last], rings.each[:last]
         templates = rings.shifted(references.samples[ref[0]], self._fine_phase, last) * rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
-        kernels.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
-                      np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),
-                      self.places[shift], tops)
+        climbing.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
+                       np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),
+                       self.places[shift], tops)
         return Found(image, ref, mirrored, *tops.T)
 
 

@@ -1,4 +1,4 @@
-"""Compiled inner loops of the maximum-correlation search (see :mod:`.correlation`) and of its averages.
+"""Compiled inner loops of the coarse maximum-correlation search (see :mod:`.correlation`) and of averages.
 
 With x and a the harmonics of an image and a template (:mod:`.rings`), P0 = sum xr ar, P1 = sum xi ai,
 P2 = sum xr ai and P3 = sum xi ar over the rings of a harmonic q, the correlation with the template turned by psi is
@@ -19,9 +19,7 @@ from .kernels import _jit
 
 _fast = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)      # nothing here is NaN or infinite
 SECTORS = 8
-NOWHERE = -1e30         # the score of a place that is not searched
 COLUMNS = 512           # pairs transformed together: what fits the nearest cache
-WINDOW = 8              # lattice steps that a climb may lead away from where it began
 
 
 @_jit
@@ -140,174 +138,6 @@ def _of_sector(a, c):
     if c == 6:
         return e + o + se + so
     return e + o - se - so
-
-
-@_jit
-def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, image, mirrored, angle, place, found):
-    """Climb from each candidate to the top of its hill on the fine lattice, and fit a paraboloid there.
-
-    x: (N, size).  layout: (start, each) of the rings used.  templates: (T, size) at the lattice points of index
-    (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
-    correlation is multiplied by where the mask is shifted by whole pixels.  limits: (N, 4) lowest and highest x and y.
-    image, mirrored, angle (of the fine ones): (C,); place: (C, 2) = (x, y) in the lattice.
-    found: (C, 4) to fill with score, psi in radians, and shift x, y in pixels, of the template.
-    """
-    side, angles, orders = 2 * WINDOW + 1, len(cosine), cosine.shape[1]
-    known = np.zeros((side, side), np.bool_)
-    z = np.empty((side, side, 2, orders), np.float32)
-    value = np.empty((3, 3, 3))
-    for c in range(len(image)):
-        known[:] = False
-        i, a, x0, y0 = image[c], angle[c], place[c, 0], place[c, 1]
-        px, py = x0, y0
-        for _ in range(4 * side):
-            best, bx, by, ba = 20 * NOWHERE, 0, 0, 0
-            for dy in range(-1, 2):
-                for dx in range(-1, 2):
-                    wx, wy = px + dx - x0 + WINDOW, py + dy - y0 + WINDOW
-                    t = _point(index, px + dx, py + dy)
-                    inside = t >= 0 and 0 <= wx < side and 0 <= wy < side
-                    if inside and not known[wy, wx]:
-                        _correlate(x[i], layout, templates[t], mirrored[c] == 1, z[wy, wx])
-                        known[wy, wx] = True
-                    for da in range(-1, 2):
-                        v = 10 * NOWHERE
-                        if inside:
-                            at = (a + da) % angles
-                            f = _factor(inverse[i], limits[i], cosine, sine, at, mirrored[c] == 1,
-                                        step * (px + dx), step * (py + dy), step / 2)
-                            # outside the limits it is uphill to them
-                            v = f * _at_angle(z[wy, wx], cosine[at], sine[at]) if f >= 0 else NOWHERE * (1 - f)
-                        value[dy + 1, dx + 1, da + 1] = v
-                        if v > best:
-                            best, bx, by, ba = v, dx, dy, da
-            if best <= value[1, 1, 1]:
-                break
-            px, py, a = px + bx, py + by, (a + ba) % angles
-        dx, dy, da, top = _paraboloid(value)
-        found[c, 0] = top
-        found[c, 1] = (a + da) * 2 * np.pi / angles
-        found[c, 2] = step * (px + dx)
-        found[c, 3] = step * (py + dy)
-
-
-@_jit
-def _point(index, x, y):
-    """Template at a lattice point, -1 for none."""
-    middle = len(index) // 2
-    if abs(x) > middle or abs(y) > middle:
-        return -1
-    return index[y + middle, x + middle]
-
-
-@_jit
-def _factor(inverse, limits, cosine, sine, at, mirrored, x, y, slack):
-    """``inverse`` (G, G) where a template shifted by (x, y), mirrored and turned puts the mask.
-
-    Beyond the limits, minus the distance from them.
-    """
-    if mirrored:
-        y = -y
-    # order 1 is the first of the odd ones
-    first = cosine.shape[1] // 2
-    c, s = cosine[at, first], sine[at, first]
-    sx, sy = c * x - s * y, s * x + c * y
-    outside = max(limits[0] - slack - sx, sx - limits[1] - slack, limits[2] - slack - sy, sy - limits[3] - slack)
-    if outside > 1e-6:
-        return -outside
-    middle = len(inverse) // 2
-    fx, fy = sx + middle, sy + middle
-    ix = min(max(int(np.floor(fx)), 0), len(inverse) - 2)
-    iy = min(max(int(np.floor(fy)), 0), len(inverse) - 2)
-    fx, fy = fx - ix, fy - iy
-    return ((1 - fy) * ((1 - fx) * inverse[iy, ix] + fx * inverse[iy, ix + 1])
-            + fy * ((1 - fx) * inverse[iy + 1, ix] + fx * inverse[iy + 1, ix + 1]))
-
-
-@_jit
-def _correlate(x, layout, template, mirrored, z):
-    """Fill z (2, Q), even harmonics first, with what cos(q psi) and sin(q psi) are multiplied by."""
-    start, each = layout
-    z[:] = 0
-    sign = np.float32(-1 if mirrored else 1)
-    orders = z.shape[1] // 2
-    for j in range(len(each)):
-        count = each[j]
-        for parity in range(2):
-            begin, shift = start[j] + 2 * count * parity, orders * parity
-            xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
-            ar, ai = template[begin : begin + count], template[begin + count : begin + 2 * count]
-            zc, zs = z[0, shift : shift + count], z[1, shift : shift + count]
-            # one sum at a time: with two the compiler fears that one is the other's input
-            for q in range(count):
-                zc[q] += xr[q] * ar[q] + sign * xi[q] * ai[q]
-            for q in range(count):
-                zs[q] += sign * xr[q] * ai[q] - xi[q] * ar[q]
-    if mirrored:
-        z[:, orders:] *= -1
-
-
-@_jit
-def _at_angle(z, cosine, sine):
-    total = np.float32(0)
-    for q in range(z.shape[1]):
-        total += cosine[q] * z[0, q] + sine[q] * z[1, q]
-    return total
-
-
-@_jit
-def _paraboloid(v):
-    """Offsets (x, y, angle) of the peak of a paraboloid through v (3, 3, 3) = (y, x, angle), and its height.
-
-    Axes along which a neighbour is missing, and curvatures that are no peak's, stay where they are.
-    """
-    gradient, curvature = np.zeros(3), np.zeros((3, 3))
-    free = np.zeros(3, np.bool_)
-    centre = v[1, 1, 1]
-    for axis in range(3):
-        low = v[1, 0, 1] if axis == 0 else (v[0, 1, 1] if axis == 1 else v[1, 1, 0])
-        high = v[1, 2, 1] if axis == 0 else (v[2, 1, 1] if axis == 1 else v[1, 1, 2])
-        bend = low + high - 2 * centre
-        free[axis] = min(low, high) > NOWHERE and bend < 0
-        curvature[axis, axis] = bend if free[axis] else -1.0
-        gradient[axis] = (high - low) / 2 if free[axis] else 0.0
-    for one in range(3):
-        for other in range(one):
-            mixed = _mixed(v, other, one)
-            if free[one] and free[other] and abs(mixed) < -NOWHERE / 8:
-                curvature[one, other] = curvature[other, one] = mixed
-    # a peak in every direction, not only along the axes
-    if curvature[0, 0] * curvature[1, 1] - curvature[0, 1] ** 2 <= 0 or _determinant(curvature) >= 0:
-        for one in range(3):
-            for other in range(3):
-                if one != other:
-                    curvature[one, other] = 0.0
-    whole, offset = _determinant(curvature), np.empty(3)
-    for axis in range(3):
-        kept = curvature[:, axis].copy()
-        curvature[:, axis] = gradient
-        offset[axis] = -_determinant(curvature) / whole
-        curvature[:, axis] = kept
-    for axis in range(3):
-        offset[axis] = min(max(offset[axis], -1.0), 1.0)
-    top = centre + (gradient * offset).sum() / 2
-    return offset[0], offset[1], offset[2], top
-
-
-@_jit
-def _determinant(m):
-    return (m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]) - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
-            + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
-
-
-@_jit
-def _mixed(v, one, other):
-    """Mixed second difference of v (y, x, angle) along axes 0 = x, 1 = y, 2 = angle, one < other."""
-    if other == 1:
-        return (v[2, 2, 1] - v[0, 2, 1] - v[2, 0, 1] + v[0, 0, 1]) / 4
-    if one == 0:
-        return (v[1, 2, 2] - v[1, 2, 0] - v[1, 0, 2] + v[1, 0, 0]) / 4
-    return (v[2, 1, 2] - v[2, 1, 0] - v[0, 1, 2] + v[0, 1, 0]) / 4
 
 
 @_jit

@@ -13,6 +13,8 @@ from .whole import whole_file
 
 _TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
 _FLOAT = 7              # EMAN's code for float32 pixels
+# how pixels were packed in another file says nothing of the float32 pixels written here
+_PACKING = frozenset({"stored_renderbits", "stored_rendermin", "stored_rendermax", "stored_truncated"})
 
 
 class HdfStack:
@@ -109,7 +111,10 @@ class _HdfWriter:
         self._count = 0
 
     def append(self, image, attributes=None):
-        """Add an image (ny, nx); attributes: bool, int, float, str, lists of numbers, (3, 4) transforms."""
+        """Add an image (ny, nx); attributes: bool, int, float, str, lists of numbers, (3, 4) transforms.
+
+        They may be those of an image read elsewhere: what describes its pixels there is replaced or left out.
+        """
         image = np.asarray(image, dtype=np.float32)
         ny, nx = image.shape
         group = self._images.create_group(str(self._count))
@@ -117,6 +122,8 @@ class _HdfWriter:
         size = {f"apix_{axis}": float(self._pixel_size) for axis in "xyz"} if self._pixel_size else {}
         header = {"nx": nx, "ny": ny, "nz": 1, "is_complex": 0, "is_complex_ri": 0, "datatype": _FLOAT}
         for name, value in {**size, **(attributes or {}), **header}.items():
+            if name in _PACKING:
+                continue
             group.attrs["EMAN." + name] = _encode(value)
         self._count += 1
 

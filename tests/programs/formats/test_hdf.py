@@ -54,6 +54,37 @@ def test_compressed_images(tmp_path, dtype, bits):
     assert got.dtype == np.float32
 
 
+def test_a_compressed_stack_with_transforms_is_written_back_equal(tmp_path):
+    """As EMAN lays it out: uint16 between rendermin and rendermax, a Transform, lists, text; then as we do."""
+    raw = RNG.integers(0, 2**16, (3, 16, 16)).astype("u2")
+    transforms = [np.arange(12.0).reshape(3, 4) / 7 + i for i in range(3)]
+    with h5py.File(tmp_path / "x.hdf", "w") as file:
+        for i, pixels in enumerate(raw):
+            group = file.create_group(f"MDF/images/{i}")
+            group.create_dataset("image", data=pixels, chunks=(8, 16), compression="gzip", compression_opts=1)
+            for name, value in (("stored_renderbits", np.array([16], np.int32)),
+                                ("stored_rendermin", np.array([-2.5], np.float32)),
+                                ("stored_rendermax", np.array([4.0], np.float32)),
+                                ("stored_truncated", np.array([0], np.int32)),
+                                ("ptcl_repr", np.array([12], np.int32)), ("ctf", np.array(b"E1.5 0 0 0 10 300", "S18")),
+                                ("members", np.array([3, 1, 4], np.int32)),
+                                ("xform.align2d", np.array([tuple(transforms[i].ravel())], TRANSFORM))):
+                group.attrs["EMAN." + name] = value
+    first = HdfStack(tmp_path / "x.hdf")
+    images, headers = first.read(slice(None)), [first.attributes(i) for i in range(3)]
+    with hdf_writer(tmp_path / "y.hdf") as out:
+        for image, header in zip(images, headers):
+            out.append(image, header)
+    second = HdfStack(tmp_path / "y.hdf")
+    assert (second.read(slice(None)) == images).all() and images.min() >= -2.5 and images.max() <= 4
+    for i, header in enumerate(headers):
+        got = second.attributes(i)
+        assert not [name for name in got if name.startswith("stored_")]
+        assert got["xform.align2d"] == pytest.approx(transforms[i].astype("f4"))
+        assert (got["xform.align2d"] == header["xform.align2d"]).all()
+        assert [got[name] for name in ("ptcl_repr", "ctf", "members")] == [12, "E1.5 0 0 0 10 300", [3, 1, 4]]
+
+
 def test_integers_without_a_range_are_their_values(tmp_path):
     raw = RNG.integers(0, 255, (16, 16)).astype("u1")
     with h5py.File(tmp_path / "x.hdf", "w") as file:

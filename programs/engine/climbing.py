@@ -1,0 +1,206 @@
+"""Compiled loops of the fine maximum-correlation search: from where the coarse one ended to the top of the hill.
+
+See :mod:`.correlation_kernels` for the correlation of harmonics.
+"""
+import numpy as np
+
+from .kernels import _jit
+
+NOWHERE = -1e30         # the score of a place that is not searched
+WINDOW = 8              # lattice steps that a climb may lead away from where it began
+LEAPS = 4               # after the climb, along a ridge
+NEAR = 0.75             # steps from a point within which its paraboloid's top is trusted more than another's
+
+
+@_jit
+def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, image, mirrored, angle, place, found):
+    """Climb from each candidate to the highest point of its hill on the fine lattice, and from there to the top.
+
+    The top is that of a paraboloid through a point and its neighbours.  Where a ridge runs slantwise through the
+    lattice, the highest point is not the one next to the top: then the paraboloid leads on.
+
+    x: (N, size).  layout: (start, each) of the rings used.  templates: (T, size) at the lattice points of index
+    (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
+    correlation is multiplied by where the mask is shifted by whole pixels.  limits: (N, 4) lowest and highest x and y.
+    image, mirrored, angle (of the fine ones): (C,); place: (C, 2) = (x, y) in the lattice.
+    found: (C, 4) to fill with score, psi in radians, and shift x, y in pixels, of the template.
+    """
+    side, angles = 2 * WINDOW + 1, len(cosine)
+    known = np.zeros((side, side), np.bool_)
+    z = np.empty((side, side, 2, cosine.shape[1]), np.float32)
+    value = np.empty((3, 3, 3))
+    for c in range(len(image)):
+        known[:] = False
+        i, px, py, a, flip = image[c], place[c, 0], place[c, 1], angle[c], mirrored[c] == 1
+        x0, y0 = px - WINDOW, py - WINDOW
+        for _ in range(4 * side):
+            bx, by, ba = _look(x[i], layout, templates, index, step, cosine, sine, inverse[i], limits[i], flip, px, py,
+                               a, x0, y0, known, z, value)
+            if bx == 0 and by == 0 and ba == 0:
+                break
+            px, py, a = px + bx, py + by, (a + ba) % angles
+        dx, dy, da, top = _paraboloid(value)
+        found[c] = top, (a + da) * 2 * np.pi / angles, step * (px + dx), step * (py + dy)
+        for _ in range(LEAPS):
+            bx, by, ba = int(np.rint(dx)), int(np.rint(dy)), int(np.rint(da))
+            if bx == 0 and by == 0 and ba == 0:
+                break
+            px, py, a = px + bx, py + by, (a + ba) % angles
+            _look(x[i], layout, templates, index, step, cosine, sine, inverse[i], limits[i], flip, px, py, a, x0, y0,
+                  known, z, value)
+            dx, dy, da, top = _paraboloid(value)
+            if top > found[c, 0] and max(abs(dx), abs(dy), abs(da)) < NEAR:
+                found[c] = top, (a + da) * 2 * np.pi / angles, step * (px + dx), step * (py + dy)
+
+
+@_jit
+def _look(x, layout, templates, index, step, cosine, sine, inverse, limits, mirrored, px, py, a, x0, y0, known, z, value):
+    """Fill value (3, 3, 3) = (y, x, angle) with the scores around a lattice point; the steps to the highest.
+
+    What a template says of the image, z (side, side, 2, Q) from lattice point (x0, y0) on, is kept where ``known``.
+    """
+    best, bx, by, ba = -np.inf, 0, 0, 0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            wx, wy = px + dx - x0, py + dy - y0
+            t = _point(index, px + dx, py + dy)
+            inside = t >= 0 and 0 <= wx < len(known) and 0 <= wy < len(known)
+            if inside and not known[wy, wx]:
+                _correlate(x, layout, templates[t], mirrored, z[wy, wx])
+                known[wy, wx] = True
+            for da in range(-1, 2):
+                v = rank = 10 * NOWHERE
+                if inside:
+                    at = (a + da) % len(cosine)
+                    f, outside = _factor(inverse, limits, cosine, sine, at, mirrored, step * (px + dx),
+                                         step * (py + dy))
+                    v = rank = f * _at_angle(z[wy, wx], cosine[at], sine[at])
+                    # outside the limits it is uphill to them
+                    if outside > step / 2 + 1e-6:
+                        rank = NOWHERE * (1 + outside)
+                value[dy + 1, dx + 1, da + 1] = v
+                if rank > best or (rank == best and dx == dy == da == 0):
+                    best, bx, by, ba = rank, dx, dy, da
+    return bx, by, ba
+
+
+@_jit
+def _point(index, x, y):
+    """Template at a lattice point, -1 for none."""
+    middle = len(index) // 2
+    if abs(x) > middle or abs(y) > middle:
+        return -1
+    return index[y + middle, x + middle]
+
+
+@_jit
+def _factor(inverse, limits, cosine, sine, at, mirrored, x, y):
+    """``inverse`` (G, G) where a template shifted by (x, y), mirrored and turned puts the mask.
+
+    And how far beyond the limits that is, in pixels.
+    """
+    if mirrored:
+        y = -y
+    # order 1 is the first of the odd ones
+    first = cosine.shape[1] // 2
+    c, s = cosine[at, first], sine[at, first]
+    sx, sy = c * x - s * y, s * x + c * y
+    outside = max(limits[0] - sx, sx - limits[1], limits[2] - sy, sy - limits[3])
+    middle = len(inverse) // 2
+    fx, fy = sx + middle, sy + middle
+    ix = min(max(int(np.floor(fx)), 0), len(inverse) - 2)
+    iy = min(max(int(np.floor(fy)), 0), len(inverse) - 2)
+    fx, fy = fx - ix, fy - iy
+    f = ((1 - fy) * ((1 - fx) * inverse[iy, ix] + fx * inverse[iy, ix + 1])
+         + fy * ((1 - fx) * inverse[iy + 1, ix] + fx * inverse[iy + 1, ix + 1]))
+    return f, outside
+
+
+@_jit
+def _correlate(x, layout, template, mirrored, z):
+    """Fill z (2, Q), even harmonics first, with what cos(q psi) and sin(q psi) are multiplied by."""
+    start, each = layout
+    z[:] = 0
+    sign = np.float32(-1 if mirrored else 1)
+    orders = z.shape[1] // 2
+    for j in range(len(each)):
+        count = each[j]
+        for parity in range(2):
+            begin, shift = start[j] + 2 * count * parity, orders * parity
+            xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
+            ar, ai = template[begin : begin + count], template[begin + count : begin + 2 * count]
+            zc, zs = z[0, shift : shift + count], z[1, shift : shift + count]
+            # one sum at a time: with two the compiler fears that one is the other's input
+            for q in range(count):
+                zc[q] += xr[q] * ar[q] + sign * xi[q] * ai[q]
+            for q in range(count):
+                zs[q] += sign * xr[q] * ai[q] - xi[q] * ar[q]
+    if mirrored:
+        z[:, orders:] *= -1
+
+
+@_jit
+def _at_angle(z, cosine, sine):
+    total = np.float32(0)
+    for q in range(z.shape[1]):
+        total += cosine[q] * z[0, q] + sine[q] * z[1, q]
+    return total
+
+
+@_jit
+def _paraboloid(v):
+    """Offsets (x, y, angle) of the peak of a paraboloid through v (3, 3, 3) = (y, x, angle), and its height.
+
+    Axes along which a neighbour is missing, and curvatures that are no peak's, stay where they are.
+    """
+    gradient, curvature = np.zeros(3), np.zeros((3, 3))
+    free = np.zeros(3, np.bool_)
+    centre = v[1, 1, 1]
+    for axis in range(3):
+        low = v[1, 0, 1] if axis == 0 else (v[0, 1, 1] if axis == 1 else v[1, 1, 0])
+        high = v[1, 2, 1] if axis == 0 else (v[2, 1, 1] if axis == 1 else v[1, 1, 2])
+        bend = low + high - 2 * centre
+        free[axis] = min(low, high) > NOWHERE and bend < 0
+        curvature[axis, axis] = bend if free[axis] else -1.0
+        gradient[axis] = (high - low) / 2 if free[axis] else 0.0
+    for one in range(3):
+        for other in range(one):
+            mixed = _mixed(v, other, one)
+            if free[one] and free[other] and abs(mixed) < -NOWHERE / 8:
+                curvature[one, other] = curvature[other, one] = mixed
+    # a peak in every direction, not only along the axes
+    if curvature[0, 0] * curvature[1, 1] - curvature[0, 1] ** 2 <= 0 or _determinant(curvature) >= 0:
+        for one in range(3):
+            for other in range(3):
+                if one != other:
+                    curvature[one, other] = 0.0
+    whole, offset = _determinant(curvature), np.empty(3)
+    for axis in range(3):
+        kept = curvature[:, axis].copy()
+        curvature[:, axis] = gradient
+        offset[axis] = -_determinant(curvature) / whole
+        curvature[:, axis] = kept
+    top = centre
+    for axis in range(3):
+        offset[axis] = min(max(offset[axis], -1.0), 1.0)
+    for one in range(3):
+        top += gradient[one] * offset[one]
+        for other in range(3):
+            top += curvature[one, other] * offset[one] * offset[other] / 2
+    return offset[0], offset[1], offset[2], top
+
+
+@_jit
+def _determinant(m):
+    return (m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]) - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
+            + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
+
+
+@_jit
+def _mixed(v, one, other):
+    """Mixed second difference of v (y, x, angle) along axes 0 = x, 1 = y, 2 = angle, one < other."""
+    if other == 1:
+        return (v[2, 2, 1] - v[0, 2, 1] - v[2, 0, 1] + v[0, 0, 1]) / 4
+    if one == 0:
+        return (v[1, 2, 2] - v[1, 2, 0] - v[1, 0, 2] + v[1, 0, 0]) / 4
+    return (v[2, 1, 2] - v[2, 1, 0] - v[0, 1, 2] + v[0, 1, 0]) / 4
