@@ -54,7 +54,7 @@ class Noise:
 
 
 def log_shift_prior(shifts, sigma_offset, step=1):
-    """Log-probability (S,) of integer shifts (S, 2 or 3) under an isotropic Gaussian, normalised over the whole lattice.
+    """Log-probability (S,) of integer shifts (S, 2 or 3) under an isotropic Gaussian, normalised over the lattice.
 
     With ``sigma_offset`` zero only the zero shift is possible.  step: spacing of the lattice in pixels.
     """

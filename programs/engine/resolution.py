@@ -52,8 +52,11 @@ def next_maxres(maxres, frequency, frc, fractions, growth=GROWTH):
 
 
 def wiener(fsc, threshold=FRC_THRESHOLD):
-    """Weights (J,) that bring a noisy average nearest the truth, of the correlation of its halves; 0 from where that falls
-    below ``threshold`` on (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003, of all the data: 2 FSC / (1 + FSC))."""
+    """Weights (J,) that bring a noisy average nearest the truth, of the correlation of its halves.
+
+    2 FSC / (1 + FSC), that of all the data (Rosenthal & Henderson, J. Mol. Biol. 333:721, 2003); zero from where the
+    FSC first falls below ``threshold`` on.
+    """
     below = np.flatnonzero(fsc < threshold)
     known = np.arange(len(fsc)) < (below[0] if len(below) else len(fsc))
     fsc = np.clip(fsc, 0, 1)
