@@ -87,12 +87,13 @@ class VolumeFiles(VolumePictures, Pictures):
     def __init__(self, paths):
         several = len(paths) > 1
         source = VolumeSource(image_table(list(map(str, paths)), "command line")) if several else open_volumes(paths[0])
-        keys = [Path(path).stem for path in paths] if several or source.count == 1 else source.rows
+        self.named = several or source.count == 1           # by their files
+        keys = [Path(path).stem for path in paths] if self.named else source.rows
         super().__init__(f"{len(paths)} volumes" if several else Path(paths[0]).name, source,
                          varying_columns(source), keys)
 
     def name(self, item):
-        return f"Volume {self.keys[item]}" if self.keys[item] in self.source.rows else self.keys[item]
+        return self.keys[item] if self.named else f"Volume {self.keys[item]}"
 
     def numbers(self, item):
         volume = self.volume(item)

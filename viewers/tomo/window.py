@@ -50,7 +50,7 @@ class VolumeWindow(GalleryWindow):
         """As large as lets all be seen at once, within limits."""
         width, height = self.first_size[0] - self.details_width - 20, self.first_size[1] - 160
         size = max(min((width / columns - CARD.width()) / len(PLANES), height / -(-count // columns) - CARD.height())
-                   for columns in range(1, count + 1))
+                   for columns in range(1, min(count, 20) + 1))
         return int(min(max(size, SMALLEST_FIRST), LARGEST_FIRST))
 
     def make_grid(self):
