@@ -206,3 +206,16 @@ def test_kinds_of_outputs(protocol, tomography):
     assert protocol._possibleOutputs["outputClasses"].__name__ == "SetOfClassesSubTomograms"
     connect(protocol.inputVolumes, tomography.volumes, "outputVolumes")
     assert protocol._possibleOutputs["outputClasses"].__name__ == "SetOfClassesVol"
+
+
+def test_classes_know_the_coordinates_of_their_particles(protocol, tomography, tmp_path):
+    protocol.setWorkingDir(str(tmp_path))
+    particles, elsewhere = tomography.subtomograms.outputSubTomograms, tomography.volumes.outputVolumes
+    assert not protocol._outputSets(particles)[0]._coordsPointer.hasValue()
+    particles.setCoordinates3D(elsewhere)           # whatever they are: only the pointer counts here
+    try:
+        classes = protocol._outputSets(particles)[0]
+        assert classes._coordsPointer.get() is elsewhere
+        assert classes._coordsPointer is not particles.getCoordinates3D(asPointer=True)
+    finally:
+        particles.setCoordinates3D(None)
