@@ -4,7 +4,7 @@ import pytest
 from scipy.special import spherical_jn
 
 from mlalign.programs.engine.ball import BEYOND, CONCENTRATED, Ball
-from mlalign.tests.programs.engine.volume_scenes import Blobs3, real_harmonics, some_rotations
+from mlalign.tests.programs.engine.volume_scenes import Blobs3, off, real_harmonics, some_rotations
 
 BALLS = [(12, 0.25, None, 0), (13, 0.3, None, 1.5), (14, 0.25, 5.5, 2)]        # n, maxres, radius, reach
 SHIFTS = np.array([(0, 0, 0), (1, 0, 0), (0, 2, -1), (0, 2, 1), (-1, 0.5, 0), (0.3, -0.2, 1.7)])
@@ -54,11 +54,6 @@ def ball_harmonics(ball, points):
 def voxels(n):
     """(3, n, n, n) = (x, y, z)."""
     return np.mgrid[:n, :n, :n][::-1].astype(float) - n // 2
-
-
-def off(found, expected):
-    """Relative error."""
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
 # ---- the basis

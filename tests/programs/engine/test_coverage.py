@@ -6,19 +6,18 @@ from mlalign.programs.engine.ball import Ball
 from mlalign.programs.engine.coverage import Coverage
 from mlalign.programs.engine.missing import EVERYTHING, Region
 from mlalign.programs.engine.sphere import random_rotations
-from mlalign.tests.programs.engine.volume_scenes import Blobs3, real_harmonics, some_rotations, written_out
+from mlalign.tests.programs.engine.volume_scenes import (
+    Blobs3,
+    off,
+    real_harmonics,
+    some_rotations,
+    tilted_weight,
+    written_out,
+)
 
 WEDGE = Region(1, "wedge_y", y=(-60, 50))
 REGIONS = {"wedge_y": WEDGE, "wedge_x": Region(2, "wedge_x", x=(-40, 70)), "cone": Region(3, "cone", cone=50),
            "pyramid": Region(4, "pyramid", y=(-60, 60), x=(-45, 60)), "everything": EVERYTHING}
-
-
-def tilted_weight(n=16):
-    """A weight that falls off with the length of a frequency, faster along x + 2 z."""
-    z, y, x = (np.mgrid[:n, :n, :n] - n // 2) / n
-    return Region(5, "weight", weight=np.exp(-6 * (x + 2 * z)**2 - 2 * np.sqrt(x**2 + y**2 + z**2)))
-
-
 REGIONS["weight"] = tilted_weight()
 
 
@@ -60,10 +59,6 @@ def seen_through(ball, coverage, region, rotation, vector):
 
 def gathered(ball, coverage, region, rotations, vector):
     return (sum(part) for part in zip(*(seen_through(ball, coverage, region, r, vector) for r in rotations)))
-
-
-def off(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
 # ---- regions

@@ -131,7 +131,7 @@ def test_the_likelihood_of_a_particle_is_the_sum_over_cells(case):
 
 
 def test_the_best_cell_is_that_of_the_most_probable_class(case):
-    scene, found = case.scene, case.found
+    found = case.found
     chosen = np.exp(case.cells).sum((0, 1, 3)).argmax()
     angle, row, d = np.unravel_index(case.cells[:, :, chosen].argmax(), case.cells[:, :, chosen].shape)
     assert found.best == (chosen, d, angle, row)

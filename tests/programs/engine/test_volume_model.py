@@ -18,18 +18,13 @@ from mlalign.programs.engine.volume_model import (
     regularised,
     signal_change,
 )
-from mlalign.tests.programs.engine.test_coverage import tilted_weight
-from mlalign.tests.programs.engine.volume_scenes import Blobs3
+from mlalign.tests.programs.engine.volume_scenes import Blobs3, off, tilted_weight
 
 N, COUNT, CELLS = 16, 14, 5
 SHIFTS = np.array([(0, 0, 0), (1, 0, 0), (0, -1, 1), (1, -2, 0), (2, 1, 1)])
 REGIONS = {"everything": [EVERYTHING], "wedges": [Region(1, "wedge_y", y=(-60, 50)), Region(2, "wedge_x", x=(-50, 65))],
            "weight": [tilted_weight()]}
 AVERAGES = Rules(impute=None, threshold=0.0)
-
-
-def off(found, expected):
-    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
 class Scene:
@@ -99,7 +94,7 @@ class Scene:
         """
         total = np.zeros(len(self.ball.k))
         for i in range(COUNT):
-            data, power, noise = self.seen[i]
+            data, power, _ = self.seen[i]
             own = vectors[min(self.half[i], len(vectors) - 1)]
             for weight, k, s, rotation in self.cells(i):
                 reference = self.in_pose(own[k], s, rotation)

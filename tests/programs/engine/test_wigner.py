@@ -10,6 +10,15 @@ POINTS = np.random.default_rng(0).normal(size=(3, 200))
 POINTS /= np.linalg.norm(POINTS, axis=0)
 
 
+def about_z(l, angle):
+    """Z of degree l (2 l + 1, 2 l + 1)."""
+    matrix = np.eye(2 * l + 1)
+    for m in range(1, l + 1):
+        cos, sin = np.cos(m * angle), np.sin(m * angle)
+        matrix[np.ix_([m, l + m], [m, l + m])] = [[cos, -sin], [sin, cos]]
+    return matrix
+
+
 @pytest.mark.parametrize("l", [0, 1, 2, 3, 8, 17])
 def test_an_exchange_swaps_y_and_z(l):
     x, y, z = POINTS
@@ -36,16 +45,8 @@ def test_a_turn_in_angles_and_exchanges_is_the_turn(rotation):
     """f(r) -> f(R^-1 r) by D = Z(a) J Z(-b) J Z(c), as the module says."""
     a, b, c = euler_zyz(rotation)
     for l in (1, 2, 6):
-        def about_z(angle):
-            matrix = np.eye(2 * l + 1)
-            for m in range(1, l + 1):
-                cos, sin = np.cos(m * angle), np.sin(m * angle)
-                matrix[np.ix_([m, l + m], [m, l + m])] = [[cos, -sin], [sin, cos]]
-            return matrix
-
-        swap = exchanges(l)[l]
-        coefficients = np.random.default_rng(l).normal(size=2 * l + 1)
-        turned = about_z(a) @ swap @ about_z(-b) @ swap @ about_z(c) @ coefficients
+        swap, coefficients = exchanges(l)[l], np.random.default_rng(l).normal(size=2 * l + 1)
+        turned = about_z(l, a) @ swap @ about_z(l, -b) @ swap @ about_z(l, c) @ coefficients
         expected = coefficients @ real_harmonics(l, rotation.T @ POINTS)
         np.testing.assert_allclose(turned @ real_harmonics(l, POINTS), expected, atol=1e-8)
 

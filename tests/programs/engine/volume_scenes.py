@@ -4,6 +4,7 @@ from math import factorial
 import numpy as np
 from scipy.special import lpmv
 
+from mlalign.programs.engine.missing import Region
 from mlalign.programs.engine.sphere import random_rotations
 
 IDENTITY = np.eye(3)
@@ -56,6 +57,12 @@ class Volumes:
         return self.volumes[rows]
 
 
+def tilted_weight(n=16):
+    """A weight that falls off with the length of a frequency, faster along x + 2 z."""
+    z, y, x = (np.mgrid[:n, :n, :n] - n // 2) / n
+    return Region(5, "weight", weight=np.exp(-6 * (x + 2 * z)**2 - 2 * np.sqrt(x**2 + y**2 + z**2)))
+
+
 def turn_about_z(angle):
     """Rz(angle), radians."""
     cos, sin = np.cos(angle), np.sin(angle)
@@ -95,3 +102,8 @@ def written_out(layout, vector, directions):
         if places.size:
             out = out + np.tensordot(vector[places].T.astype(float), real_harmonics(l, directions), 1) * 1j**(l % 2)
     return out
+
+
+def off(found, expected):
+    """Relative error of arrays."""
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
