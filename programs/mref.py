@@ -185,7 +185,7 @@ class Alignment:
 
     def _align(self, aligner):
         """Align all particles to the references: our :class:`.engine.alignment.Best`, and everybody's sums."""
-        ours, bank, options = self.rows, aligner.bank, self.options
+        ours, bank = self.rows, aligner.bank
         places = np.clip(self.particles.places()[ours], -self.room, self.room)
         far = self._out_of_reach(places, bank.centres, aligner.search.reach)
         bank.recentre(far, np.floor(places[far] + 0.5))
@@ -286,8 +286,8 @@ class Alignment:
     def _mean_shifts(self):
         """Mean shift (K, 2) of the members of every class; zero where there are none."""
         p, count = self.particles, len(self.references)
-        members = np.maximum(np.bincount(p.ref, minlength=count), 1)
-        return np.stack([np.bincount(p.ref, shift, minlength=count) for shift in (p.shift_x, p.shift_y)], 1) / members[:, None]
+        sums = np.stack([np.bincount(p.ref, shift, minlength=count) for shift in (p.shift_x, p.shift_y)], 1)
+        return sums / np.maximum(np.bincount(p.ref, minlength=count), 1)[:, None]
 
     # ---- results and state ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a multi-reference alignment is given: particles, references, mask, poses, CTFs, and whether they fit together."""
+"""What a multi-reference alignment is given: particles, references, mask, poses, CTFs; whether they fit together."""
 import zlib
 from dataclasses import dataclass
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine import image_filters
+from .engine.image_filters import (bright_pixels, centre_of_mass, correlation_centre, distances, filtered,
+                                    fit_tangent, own_centre, phase_centre, shifted, tangent_filter, without_background)
 from .errors import UserError
 
 MEAN_SHIFT = -1           # centring on the members' shifts, which is done with the poses
@@ -38,17 +39,17 @@ class Preparation:
         if self._own:
             return self._own([self.mask, self.method, average, frc])
         try:
-            reference, centre = self._user([self.mask.copy(), self.method, average.copy(), [c.copy() for c in frc]])
+            returned = self._user([self.mask.copy(), self.method, average.copy(), [c.copy() for c in frc]])
         except Exception as error:          # a user's function can fail in any way
             raise UserError(f"--function {self.name}: failed in iteration {iteration}, class {k + 1} "
                             f"({type(error).__name__}: {error})") from error
-        return _checked(reference, centre, average.shape, self.name)
+        return _checked(returned, average.shape, self.name)
 
     # ---- the built-in ones
 
     def _ref_ali2d(self, data):
         """A low-pass filter fitted to the correlation of the halves."""
-        return self._filtered(data, *image_filters.fit_tangent(*data[3][:2]))
+        return self._filtered(data, *fit_tangent(*data[3][:2]))
 
     def _ref_ali2d_c(self, data):
         """A low-pass filter that opens a little in each iteration."""
@@ -69,31 +70,31 @@ class Preparation:
     def _filtered(self, data, cutoff, falloff):
         mask, image = data[0], data[2]
         masked = (image - (image * mask).sum() / mask.sum()) * mask
-        return self._centred(image_filters.filtered(masked, lambda k: image_filters.tangent_filter(k, cutoff, falloff)), data)
+        return self._centred(filtered(masked, lambda k: tangent_filter(k, cutoff, falloff)), data)
 
     def _centred(self, image, data):
         if data[1] <= 0:
             return image, (0.0, 0.0)
         x, y = self.centre(data[1], image, data[0])
-        return image_filters.shifted(image, -x, -y), (x, y)
+        return shifted(image, -x, -y), (x, y)
 
     def centre(self, method, image, mask):
         """Where the centre of an image is, (x, y) in px, by the method 1 ... 7."""
-        clean, distance = image_filters.without_background(image, mask), image_filters.distances(len(image))
+        clean, distance = without_background(image, mask), distances(len(image))
         if method == 1:
-            return image_filters.phase_centre(clean)
+            return phase_centre(clean)
         if method == 2:
-            return image_filters.correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
+            return correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
         if method == 3:
-            return image_filters.correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
+            return correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
         if method == 4:
-            return image_filters.correlation_centre(clean, image_filters.without_background(self.targets[self._class], mask))
+            return correlation_centre(clean, without_background(self.targets[self._class], mask))
         if method == 5:
-            return image_filters.own_centre(clean)
-        bright = image_filters.bright_pixels(clean, mask)
+            return own_centre(clean)
+        bright = bright_pixels(clean, mask)
         if method == 6:
-            return image_filters.centre_of_mass(clean * bright)
-        return image_filters.correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
+            return centre_of_mass(clean * bright)
+        return correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
 
 
 def load_function(name, built_in=()):
@@ -107,12 +108,17 @@ def load_function(name, built_in=()):
             raise UserError(f"--function {name}: no file {path}, {advice}")
         spec = importlib.util.spec_from_file_location(path.stem, path)
         loaded = importlib.util.module_from_spec(spec)
-        load = lambda: spec.loader.exec_module(loaded) or loaded                    # noqa: E731
+
+        def load():
+            spec.loader.exec_module(loaded)
+            return loaded
     else:
         module, _, function = name.rpartition(".")
         if not module:
             raise UserError(f"--function {name}: no such function, {advice}")
-        load = lambda: importlib.import_module(module)                              # noqa: E731
+
+        def load():
+            return importlib.import_module(module)
     try:
         found = getattr(load(), function)
     except Exception as error:              # a user's module can fail in any way
@@ -122,10 +128,11 @@ def load_function(name, built_in=()):
     return found
 
 
-def _checked(reference, centre, shape, name):
+def _checked(returned, shape, name):
     """What a user's function returned, as arrays; :class:`UserError` when it is something else."""
     try:
-        reference, (x, y) = np.asarray(reference, float), (float(value) for value in centre)
+        reference, (x, y) = returned
+        reference, x, y = np.asarray(reference, float), float(x), float(y)
     except (TypeError, ValueError) as error:
         raise UserError(f"--function {name}: returned something else ({error}), expected an image and its centre "
                         "(x, y)") from error

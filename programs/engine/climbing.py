@@ -54,7 +54,8 @@ def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, imag
 
 
 @_jit
-def _look(x, layout, templates, index, step, cosine, sine, inverse, limits, mirrored, px, py, a, x0, y0, known, z, value):
+def _look(x, layout, templates, index, step, cosine, sine, inverse, limits, mirrored, px, py, a, x0, y0, known, z,
+          value):
     """Fill value (3, 3, 3) = (y, x, angle) with the scores around a lattice point; the steps to the highest.
 
     What a template says of the image, z (side, side, 2, Q) from lattice point (x0, y0) on, is kept where ``known``.

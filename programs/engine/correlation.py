@@ -20,6 +20,7 @@ from scipy import fft
 
 from . import climbing
 from . import correlation_kernels as kernels
+from .packing import Packing
 
 COARSE_FREQUENCY = 0.2     # 1/px: resolution of the coarse search
 COARSE_SHIFT = 2.0         # px between its shifts, at least
@@ -80,45 +81,6 @@ class Found:
     @classmethod
     def joined(cls, parts):
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts))))
-
-
-class Packing:
-    """The beginning of harmonic vectors, by order and ring, as matrix products want it.
-
-    On ``angles`` angles an order q cannot be told from angles - q, whose correlations are conjugate: both share a row.
-
-    orders: (Q,), even ones first, ``even`` of them; both numbers are multiples of four, filled up with nothing.
-    """
-
-    def __init__(self, rings, last, angles):
-        rows = [[], []]                     # of even and odd orders: lists of (place of real part, of imaginary, sign)
-        for parity in (0, 1):
-            rows[parity] = [[] for _ in range(parity, angles // 2 + 1, 2)]
-        for j in range(last):
-            for q in range(rings.highest[j] + 1):
-                parity, folded, count = q % 2, q % angles, rings.each[j]
-                place = rings.start[j] + 2 * count * parity + q // 2
-                sign = 1 if folded <= angles // 2 else -1
-                rows[parity][min(folded, angles - folded) // 2].append((place, place + count, sign))
-        rows = [[row for row in some if row] for some in rows]
-        self.orders = np.concatenate([2 * np.arange(-(-len(rows[0]) // 4) * 4), 2 * np.arange(-(-len(rows[1]) // 4) * 4) + 1])
-        self.even = int((self.orders % 2 == 0).sum())
-        width = max(len(row) for some in rows for row in some)
-        self._table, self._sign = np.zeros((2, len(self.orders), width), int), np.zeros((2, len(self.orders), 1, width), np.float32)
-        for first, some in zip((0, self.even), rows):
-            for i, row in enumerate(some, first):
-                real, imag, sign = np.array(row).T
-                self._table[:, i, : len(row)] = real, imag
-                self._sign[0, i, 0, : len(row)] = 1
-                self._sign[1, i, 0, : len(row)] = sign
-
-    @property
-    def shape(self):
-        return self._table.shape
-
-    def __call__(self, x):
-        """float32 (2, Q, N, J) of vectors (N, size): real and imaginary parts."""
-        return np.take(x, self._table, axis=1).transpose(1, 2, 0, 3) * self._sign
 
 
 @dataclass(frozen=True)
@@ -377,7 +339,8 @@ class Search:
         """:class:`Found` of one reference's candidates."""
         rings, last = self.rings, references.rings
         layout = rings.start[:last], rings.each[:last]
-        templates = rings.shifted(references.samples[ref[0]], self._fine_phase, last) * rings.metric[: rings.start[last]]
+        templates = rings.shifted(references.samples[ref[0]], self._fine_phase, last)
+        templates *= rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
         climbing.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
                        np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),

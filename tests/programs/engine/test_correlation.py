@@ -111,7 +111,7 @@ def test_the_best_of_sectors_and_where_it_is():
     kernels.best_of_sectors(g, factor, best)
     assert best == pytest.approx(np.maximum(values.max((3, 4)), 0), abs=1e-5)
     floor = np.full((count, references), np.median(best), np.float32)
-    room = tuple(np.zeros(100, np.int64) for _ in range(5)) + (np.zeros(100, np.float32),)
+    room = (*(np.zeros(100, np.int64) for _ in range(5)), np.zeros(100, np.float32))
     number = kernels.locate(g, factor, best, floor, 5, room)
     assert number == (best >= floor[..., None]).sum()
     n_psi = 4 * (half - 1)
