@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine.image_filters import (bright_pixels, centre_of_mass, correlation_centre, distances, filtered,
-                                    fit_tangent, own_centre, phase_centre, shifted, tangent_filter, without_background)
+from .engine import image_filters as filters
 from .errors import UserError
 
 MEAN_SHIFT = -1           # centring on the members' shifts, which is done with the poses
-METHODS = tuple(range(MEAN_SHIFT, 8))
 
 
 class Preparation:
@@ -49,7 +47,7 @@ class Preparation:
 
     def _ref_ali2d(self, data):
         """A low-pass filter fitted to the correlation of the halves."""
-        return self._filtered(data, *fit_tangent(*data[3][:2]))
+        return self._filtered(data, *filters.fit_tangent(*data[3][:2]))
 
     def _ref_ali2d_c(self, data):
         """A low-pass filter that opens a little in each iteration."""
@@ -70,31 +68,32 @@ class Preparation:
     def _filtered(self, data, cutoff, falloff):
         mask, image = data[0], data[2]
         masked = (image - (image * mask).sum() / mask.sum()) * mask
-        return self._centred(filtered(masked, lambda k: tangent_filter(k, cutoff, falloff)), data)
+        low = filters.filtered(masked, lambda k: filters.tangent_filter(k, cutoff, falloff))
+        return self._centred(low, data)
 
     def _centred(self, image, data):
         if data[1] <= 0:
             return image, (0.0, 0.0)
         x, y = self.centre(data[1], image, data[0])
-        return shifted(image, -x, -y), (x, y)
+        return filters.shifted(image, -x, -y), (x, y)
 
     def centre(self, method, image, mask):
         """Where the centre of an image is, (x, y) in px, by the method 1 ... 7."""
-        clean, distance = without_background(image, mask), distances(len(image))
+        clean, distance = filters.without_background(image, mask), filters.distances(len(image))
         if method == 1:
-            return phase_centre(clean)
+            return filters.phase_centre(clean)
         if method == 2:
-            return correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
+            return filters.correlation_centre(clean, np.exp(-(distance**2) / (2 * (self.radius / 2) ** 2)))
         if method == 3:
-            return correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
+            return filters.correlation_centre(clean, np.abs(distance - self.radius / 2) < self.radius / 4)
         if method == 4:
-            return correlation_centre(clean, without_background(self.targets[self._class], mask))
+            return filters.correlation_centre(clean, filters.without_background(self.targets[self._class], mask))
         if method == 5:
-            return own_centre(clean)
-        bright = bright_pixels(clean, mask)
+            return filters.own_centre(clean)
+        bright = filters.bright_pixels(clean, mask)
         if method == 6:
-            return centre_of_mass(clean * bright)
-        return correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
+            return filters.centre_of_mass(clean * bright)
+        return filters.correlation_centre(bright.astype(float), distance < np.sqrt(bright.sum() / np.pi))
 
 
 def load_function(name, built_in=()):
