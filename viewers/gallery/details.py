@@ -116,7 +116,7 @@ class FrcPane(QWidget):
     def _figure(self):
         if self._canvas is None:
             self._canvas = new_canvas()
-            self._canvas.setMinimumHeight(110)
+            self._canvas.setMinimumHeight(self.minimumHeight())
             self.layout().addWidget(self._canvas)
         return self._canvas.figure
 

@@ -245,6 +245,7 @@ class VolumeDetails(DetailsPane):
     def __init__(self, classes, parent=None):
         super().__init__(parent)
         self.fsc, self.drawn = FrcPane("FSC"), DrawnPane()
+        self.fsc.setMinimumHeight(84)           # beside slices that are small, too
         known = QWidget()
         known.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Ignored)        # the rows of slices are alike
         column = QVBoxLayout(known)
