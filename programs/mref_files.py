@@ -16,6 +16,7 @@ from .geometry import pose_matrix
 from .ml2d_files import UNKNOWN, Result, RunFiles
 
 WRITTEN_AT_ONCE = 500      # images
+MEMBER = {"itemId", "image", "micrograph", "ref", "anglePsi", "shiftX", "shiftY", "flip", "maxCC"}
 
 
 class MrefFiles(RunFiles):
@@ -138,6 +139,8 @@ class MrefResult(Result):
         return image_columns(self.inputs, self.particles)
 
     def class_blocks(self, stack, image_columns):
+        # members' other columns are in images.xmd, once
+        image_columns = {label: column for label, column in image_columns.items() if label in MEMBER}
         for name, columns in super().class_blocks(stack, image_columns):
             if name == "classes":
                 del columns["scale"]

@@ -5,7 +5,7 @@ import numpy as np
 
 from . import correlation_kernels as kernels
 
-BLOCK = 64                # images worked on together
+BLOCK = 128               # images worked on together
 
 
 @dataclass

@@ -124,9 +124,8 @@ class Search:
 
     @cached_property
     def places(self):
-        """Coarse shifts (S, 2) = (x, y) in steps of the fine lattice; S is a multiple of 8, the last repeated."""
-        found = self._lattice(self.stride, self.reach + self.step * self.stride / 4)
-        return np.concatenate([found, np.repeat(found[-1:], -len(found) % 8, 0)])
+        """Coarse shifts (S, 2) = (x, y) in steps of the fine lattice."""
+        return self._lattice(self.stride, self.reach + self.step / 4)
 
     @cached_property
     def fine_places(self):

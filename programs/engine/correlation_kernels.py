@@ -19,7 +19,7 @@ from .kernels import _jit
 
 _fast = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)      # nothing here is NaN or infinite
 SECTORS = 8
-COLUMNS = 512           # pairs transformed together: what fits the nearest cache
+COLUMNS = 4096          # pairs transformed together: what fits the caches
 
 
 @_jit
@@ -49,7 +49,8 @@ def transform(product, cosine, sine, even, g):
                 out[:] = 0
                 for q in range(first, last, 4):
                     w0, w1, w2, w3 = w[q], w[q + 1], w[q + 2], w[q + 3]
-                    p0, p1, p2, p3 = p[q, start:stop], p[q + 1, start:stop], p[q + 2, start:stop], p[q + 3, start:stop]
+                    p0, p1 = p[q, start:stop], p[q + 1, start:stop]
+                    p2, p3 = p[q + 2, start:stop], p[q + 3, start:stop]
                     for t in range(len(out)):
                         out[t] += w0 * p0[t] + w1 * p1[t] + w2 * p2[t] + w3 * p3[t]
 
@@ -74,14 +75,23 @@ def best_of_sectors(g, factor, best):
                     t = k * shifts + s
                     ce, de, se, te = a0[t] + a1[t], a0[t] - a1[t], a2[t] - a3[t], a2[t] + a3[t]
                     co, do, so, to = a4[t] + a5[t], a4[t] - a5[t], a6[t] - a7[t], a6[t] + a7[t]
-                    m0 = max(m0, f0[s] * (ce + co + se + so))
-                    m1 = max(m1, f1[s] * (ce + co - se - so))
-                    m2 = max(m2, f2[s] * (ce - co - se + so))
-                    m3 = max(m3, f3[s] * (ce - co + se - so))
-                    m4 = max(m4, f4[s] * (de - do - te + to))
-                    m5 = max(m5, f5[s] * (de - do + te - to))
-                    m6 = max(m6, f6[s] * (de + do + te + to))
-                    m7 = max(m7, f7[s] * (de + do - te - to))
+                    # not by max(), which asks whether they are numbers
+                    v = f0[s] * (ce + co + se + so)
+                    m0 = v if v > m0 else m0
+                    v = f1[s] * (ce + co - se - so)
+                    m1 = v if v > m1 else m1
+                    v = f2[s] * (ce - co - se + so)
+                    m2 = v if v > m2 else m2
+                    v = f3[s] * (ce - co + se - so)
+                    m3 = v if v > m3 else m3
+                    v = f4[s] * (de - do - te + to)
+                    m4 = v if v > m4 else m4
+                    v = f5[s] * (de - do + te - to)
+                    m5 = v if v > m5 else m5
+                    v = f6[s] * (de + do + te + to)
+                    m6 = v if v > m6 else m6
+                    v = f7[s] * (de + do - te - to)
+                    m7 = v if v > m7 else m7
             out = best[b, k]
             out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = m0, m1, m2, m3, m4, m5, m6, m7
 
