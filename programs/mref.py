@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import numpy as np
+
 from .engine import image_filters
 from .engine.alignment import Aligner
 from .engine.averaging import Sums, Transfer
@@ -24,7 +25,8 @@ from .options import GIB
 PROGRAM = "mref_ali2d"
 LONGEST = 100             # iterations when the program is to stop by itself
 RISING = 1e-4             # rise of the mean score, relative, that is still progress
-DRIFT = 2.0               # px that particles may move on before their views are made again
+FEW = 8                   # references, up to which the search had better be wider than views made again
+DRIFT = 2.0               # px that particles may then move on before their views are made again
 CHECKED_AT_ONCE = 500     # images
 
 
@@ -138,20 +140,17 @@ class Alignment:
                          "leaves more")
         places = np.clip(self.particles.places(), -self.room, self.room)
         self.particles.put(places)
-        if options.xr == options.yr == 0:
-            self.centres = places               # the particles stay where they are, between pixels, too
-        else:
-            self.centres = np.zeros_like(places)
-            far = self._out_of_reach(places, self.centres, reach)
-            self.centres[far] = np.floor(places[far] + 0.5)
+        self.centres = self._middles(places, reach)
 
     def _search(self, workers):
         """The grids of the search; its circle is that of the box, and larger only where shifts need it."""
         options = self.options
         ranges, reach = np.array([options.xr, options.yr]), 0.0
         if np.minimum(ranges, self.room).any():
-            # without drift, pixels' halves remain
-            reach = np.hypot(*np.maximum(np.minimum(ranges + DRIFT, self.room), np.minimum(ranges, self.room) + 0.5))
+            # views are made around whole pixels
+            reach = np.hypot(*(np.minimum(ranges, self.room) + 0.5))
+            if len(self.references) <= FEW:
+                reach = max(reach, np.hypot(*np.minimum(ranges + DRIFT, self.room)))
         radius = max(self.size / 2, self.radius + reach)
         rings = Rings(2 * int(np.ceil(radius)), radius, reach)
         return Search(rings, _padded(self.inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
@@ -187,8 +186,7 @@ class Alignment:
         """Align all particles to the references: our :class:`.engine.alignment.Best`, and everybody's sums."""
         ours, bank = self.rows, aligner.bank
         places = np.clip(self.particles.places()[ours], -self.room, self.room)
-        far = self._out_of_reach(places, bank.centres, aligner.search.reach)
-        bank.recentre(far, np.floor(places[far] + 0.5))
+        bank.recentre(self._middles(places, aligner.search.reach))
         limits = (self._limits(places) - bank.centres[:, :, None]).reshape(-1, 4)
         with self._progress(len(ours)) as progress:
             best, sums = aligner.run(_padded(self.references, aligner.search.rings.n), limits, progress)
@@ -217,12 +215,15 @@ class Alignment:
         low, high = np.maximum(places - ranges, -self.room), np.minimum(places + ranges, self.room)
         return np.stack([low, high], 2)
 
-    def _out_of_reach(self, places, centres, reach):
-        """Which views, around ``centres``, are too far off for what is to be searched around ``places``."""
+    def _middles(self, places, reach):
+        """What is to be in the middle of the views (N, 2) of particles last seen at ``places`` (N, 2).
+
+        That of the image, or where this is too far from what is to be searched, the pixel the particle is at.
+        """
         if self.options.xr == self.options.yr == 0:
-            return np.zeros(0, int)
-        farthest = np.abs(self._limits(places) - centres[:, :, None]).max(2)
-        return np.flatnonzero(np.hypot(*farthest.T) > reach + 1e-6)
+            return places                       # the particles stay where they are, between pixels, too
+        far = np.hypot(*np.abs(self._limits(places)).max(2).T) > reach + 1e-6
+        return np.where(far[:, None], np.floor(places + 0.5), 0.0)
 
     def _of_all(self, sums):
         """Sums over the particles of all ranks."""

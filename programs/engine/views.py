@@ -27,9 +27,10 @@ class Bank:
         for some in np.array_split(np.arange(len(self.rows)), -(-len(self.rows) // self._size)):
             yield some, self._make(some)
 
-    def recentre(self, which, centres):
-        """Put other places (C, 2), whole pixels, into the middle of the views ``which`` (C,) of ours."""
-        self.centres[which] = centres
+    def recentre(self, centres):
+        """Put other places (N, 2) into the middle of the views."""
+        which = np.flatnonzero((centres != self.centres).any(1))
+        self.centres = np.array(centres, float)
         if self._whole is not None and len(which):
             self._fill(self._whole, which, which)
 
