@@ -35,7 +35,8 @@ def planted(folder, options):
     """Phantoms in boxes of 64 px."""
     count = 200 if options.quick else 2000
     print(f"{count} images of 64 px, SNR {SNR}, six iterations\n")
-    table = Table("references", "seed", "right  ", "angle error °", "shift error px", "wrong mirror %", "CPU s", "wall s")
+    table = Table("references", "seed", "right  ", "angle error °", "shift error px", "wrong mirror %", "CPU s",
+                  "wall s")
     for references in (3, 20):
         for seed in range(1, options.seeds + 1):
             here = folder / f"planted{references}_{seed}"

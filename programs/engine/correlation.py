@@ -120,7 +120,7 @@ class Search:
     @cached_property
     def stride(self):
         """Fine steps between coarse shifts."""
-        return 1 if self.exhaustive else max(1, int(round(COARSE_SHIFT / self.step)))
+        return 1 if self.exhaustive else max(1, round(COARSE_SHIFT / self.step))
 
     @cached_property
     def places(self):

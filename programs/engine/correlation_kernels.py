@@ -61,7 +61,7 @@ def best_of_sectors(g, factor, best):
 
     factor: (B, 8, H, S), what correlations are multiplied by.
     """
-    half, count, width = g.shape[1:]
+    half, count = g.shape[1:3]
     references, shifts = best.shape[1], factor.shape[3]
     for b in range(count):
         for k in range(references):
