@@ -92,7 +92,8 @@ class Alignment:
         self.size, self.radius = inputs.raw.size, particle_radius(options, inputs.raw.size)
         self.room = max(0.0, np.floor(self.size // 2 - 1 - self.radius))       # for shifts, in pixels
         self.rows = ranks.share(inputs.raw.count)
-        self.prepare = Preparation(options.function, inputs.mask, options.center, self.radius, inputs.references)
+        self.prepare = Preparation(options.function, inputs.mask, options.center, self.radius, inputs.references,
+                                   self.room)
         # state that a checkpoint keeps
         self.iteration, self.references = 0, inputs.references
         self.particles, self.centres = Particles.at(inputs.pose), None

@@ -29,7 +29,7 @@ CENTRING = """\
 how averages are centred, members following: 0 not at all; 1 centre of mass, by the phases of the lowest frequencies;
 2, 3 where a Gaussian, a ring correlates best; 4 where the given reference does; 5 where its own rotational average
 does; 6 centre of mass of what is bright; 7 where a disc correlates best with what is bright; -1 so that the members'
-mean shift is zero"""
+mean shift is zero; an average farther off than --ou leaves room for stays where it is"""
 
 PREPARING = """\
 how averages become references: ref_ali2d filters them to where their halves agree; ref_ali2d_c to a cut-off that rises

@@ -20,11 +20,12 @@ MEAN_SHIFT = -1           # centring on the members' shifts, which is done with 
 class Preparation:
     """The preparation that ``--function`` names, for one run.
 
-    radius: of the particle in px; targets: (K, n, n), what method 4 centres averages on.
+    radius: of the particle in px; targets: (K, n, n), what method 4 centres averages on; room: px by which particles
+    can follow, an average whose centre is farther off stays where it is.
     """
 
-    def __init__(self, name, mask, method, radius, targets):
-        self.mask, self.method, self.radius, self.targets = mask, method, radius, targets
+    def __init__(self, name, mask, method, radius, targets, room=np.inf):
+        self.mask, self.method, self.radius, self.targets, self.room = mask, method, radius, targets, room
         self.name, self._iteration, self._class = name, 0, 0
         built_in = {"ref_ali2d": self._ref_ali2d, "ref_ali2d_c": self._ref_ali2d_c, "ref_ali2d_m": self._ref_ali2d_m,
                     "ref_random": self._ref_random, "none": self._none}
@@ -75,6 +76,8 @@ class Preparation:
         if data[1] <= 0:
             return image, (0.0, 0.0)
         x, y = self.centre(data[1], image, data[0])
+        if max(abs(x), abs(y)) > self.room:
+            return image, (0.0, 0.0)
         return filters.shifted(image, -x, -y), (x, y)
 
     def centre(self, method, image, mask):

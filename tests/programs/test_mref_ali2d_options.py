@@ -192,6 +192,15 @@ def test_centring_methods(method):
     assert near(reference, blob(2 - centre[0], -1 - centre[1]))
 
 
+def test_an_average_too_far_off_is_not_centred():
+    disc = (distances(48) <= 20).astype(float)
+    image = np.roll(np.exp(-(distances(48) ** 2) / 30), (3, -6), (0, 1))
+    for room, expected in ((7, (-6, 3)), (4, (0, 0))):
+        reference, centre = Preparation("ref_random", disc, 1, 16, None, room)(1, 0, image, None)
+        assert centre == pytest.approx(expected, abs=0.5)
+    assert (reference == image).all()
+
+
 def test_centring_on_a_ring():
     disc, y, x = (distances(48) <= 20).astype(float), *(np.mgrid[:48, :48] - 24)
     prepare = Preparation("ref_random", disc, 3, 16, None)
