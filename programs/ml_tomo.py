@@ -86,7 +86,8 @@ def add_search(parser):
     add("--tiltF", type=number(float, 0, 180), default=180.0, metavar="DEG",
         help="... to here: 0 and 90 for particles known to point up, in their references' frame")
     add("--limit_trans", type=number(float, -1), nargs="+", default=[-1.0], metavar="PX",
-        help="largest shift, in voxels of the input; -1: as far as the estimated offset deviation makes likely")
+        help="largest shift from where a volume is searched, in voxels of the input; -1: as far as the estimated "
+             "offset deviation makes likely, and near where it was found before once its orientation is known")
     add("--sym", default="c1", metavar="GROUP",
         help="point group of the references under its name in Xmipp: c4, d7, t, o, i1 ...")
     add("--perturb", action="store_true",
@@ -101,12 +102,6 @@ def add_search(parser):
         help="highest frequency used, in 1/voxel of the box worked in; 0.35 keeps out the noisiest frequencies")
     add("--radius", type=number(float, 2), default=None, metavar="PX",
         help="radius of the sphere that holds the particle, in voxels of the input (default: half the box)")
-    add("--fast", action="store_true",
-        help="coarse-to-fine search: score everything at half the resolution and sampling, then only what remains "
-             "significant (see -C) in full; nearly identical results, much faster")
-    add("-C", dest="significance", metavar="P", type=number(float, 0, 1, low_open=True), default=1e-6,
-        help="with --fast: a coarse pose is significant when its probability is more than P times that of the "
-             "volume's best")
     add("--no_refine", action="store_true",
         help="leave the final orientations and shifts on the grid instead of refining them to a fraction of a voxel")
 
@@ -176,8 +171,9 @@ def add_iterations(parser):
     add("--restarts", type=number(int, 1), default=3, metavar="N",
         help="with --nref: try this many random starts, short and at low resolution, and keep the most likely")
     add("--no_grow", action="store_true",
-        help="with --nref: use all frequencies up to --maxres from the first iteration on, as the original did, instead of "
-             "growing from coarse to fine as the averages allow, which finds far better solutions")
+        help="search everywhere at all frequencies up to --maxres from the first iteration on, as the original did.  "
+             "Otherwise --nref begins at low resolution and grows as the averages allow, which finds far better "
+             "solutions, and with --ref shifts are found at low resolution first, which is far faster")
     add("--istart", type=number(int, 1), default=1, metavar="N",
         help="number of the first iteration; when it is not 1, --reg0 does not apply to the first references")
     add("--restart", default="", metavar="FILE",

@@ -27,6 +27,7 @@ from .tomo_start import SETTLED, TomoStart
 
 REACH = 4.0                # shifts searched, in standard deviations
 SMALLEST_OFFSET = 0.5      # voxels
+LOCAL_WINDOW = 3.0         # voxels around where a particle is, when its orientation is known
 LONGEST_GROWTH = 4         # iterations at one resolution before growing anyway
 GROWTH_SHARE = 0.6         # of a stage's iterations, by which its full resolution should be reached
 GROWTH = 1.3
@@ -136,14 +137,18 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         """Voxels of the present box in one of the input's."""
         return self.stage.box / self.source.size
 
-    def _enter(self, maxres, sigma_offset):
-        """Work at frequencies up to ``maxres`` (1/voxel of the stage's box) from now on."""
+    def _enter(self, maxres, sigma_offset, reach=None):
+        """Work at frequencies up to ``maxres`` (1/voxel of the stage's box) from now on.
+
+        reach: longest shift in voxels of that box (default: what is searched now).
+        """
         self.maxres, self.estimator, self.bank = maxres, None, None
         radius = None if self.options.radius is None else self.options.radius * self.scale
         if self.shift_radius is None:
             self.shift_radius = self._wanted_radius(sigma_offset)
-        far = np.abs(self.poses.shifts).max() if self.poses is not None else 0.0
-        self.ball = Ball(self.stage.box, maxres, radius, self.shift_radius + np.ceil(far))
+        if reach is None:
+            reach = self.shift_radius + np.ceil(np.abs(self.poses.shifts).max())
+        self.ball = Ball(self.stage.box, maxres, radius, reach)
         self.coverage = Coverage(self.ball, any(region.radial for region in self.inputs.regions))
         self.bank = Subtomograms(self.source, self.ball, self.coverage, self.inputs.regions, self.inputs.region_of,
                                  self.options.memory * GIB, self.workers)
@@ -155,6 +160,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
             return self.stage.limit * self.scale
         if self.options.dont_align or self.options.only_average:
             return 0.0
+        if self.stage.local:
+            return LOCAL_WINDOW
         return float(min(np.ceil(REACH * max(sigma_offset, SMALLEST_OFFSET)), self.stage.box // 2 - 1))
 
     @property
@@ -236,11 +243,16 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         if wanted == self.maxres:
             self.search.growing = not (settled or self.growth_iterations >= LONGEST_GROWTH)
             return False
+        self._climb(wanted)
+        self.growth_iterations = 0
+        return True
+
+    def _climb(self, maxres):
+        """Go on at a higher frequency, with shifts around those found at the present one."""
         self.search.grown = True
         self.shift_radius = float(min(np.ceil(WINDOW / self.maxres), self.shift_radius))
-        self._enter(wanted, self.model.sigma_offset)
-        self.model, self.growth_iterations = self.model.on(self.ball), 0
-        return True
+        self._enter(maxres, self.model.sigma_offset)
+        self.model = self.model.on(self.ball)
 
     # ---- results ------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,9 @@ class TomoResumable:
         self.last_likelihood, self.last_info = meta["last_likelihood"], meta["info"]
         self.search.grown = meta["grown"]
         growing = meta["growing"] and meta["maxres"] < self.stage.maxres
-        self._enter(meta["maxres"] if growing else self.stage.maxres, meta["sigma_offset"])
+        as_then = growing or meta["maxres"] == self.stage.maxres
+        self._enter(meta["maxres"] if growing else self.stage.maxres, meta["sigma_offset"],
+                    meta["reach"] if as_then else None)
         then = self.ball
         if (meta["maxres"], meta["radius"], meta["reach"]) != (then.maxres, then.radius, then.reach):
             then = Ball(meta["box"], meta["maxres"], meta["radius"], meta["reach"])

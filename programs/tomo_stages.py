@@ -62,11 +62,13 @@ class Search:
     def __init__(self, options, group):
         self.options, self.group = options, group
 
-    def fixed(self, poses, classes=None):
+    growing = False            # the resolution is on its way to the stage's
+    grown = False              # a lower one has told where the particles are
+
+    def fixed(self, poses):
         """Known orientations and shifts."""
-        o = self.options
         return Plan(Orientations(IDENTITY[None], np.zeros(1)), np.zeros((1, 3), int), poses.matrices, poses.shifts,
-                    correlate=o.maxCC, classes=classes)
+                    correlate=self.options.maxCC)
 
     def plan(self, stage, ball, poses, anchor, shift_radius, rng):
         """The :class:`.engine.volume_estimator.Plan` of one iteration.
@@ -112,9 +114,6 @@ class Search:
         if not self.growing:
             return 0.0
         return float(np.rad2deg(COARSE_ARC / (ball.maxres * 2 * MOST_OF_RADIUS * ball.radius)))
-
-    growing = False            # whether the resolution is on its way to the stage's
-    grown = False              # whether a lower resolution has told where the particles are
 
     def shift_step(self, ball, stage):
         """Voxels between shifts."""

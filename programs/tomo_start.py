@@ -11,6 +11,7 @@ from .engine.volume_model import Totals, VolumeModel, maximise, regularised
 from .tomo_stages import start_maxres
 
 START_ITERATIONS = 20      # of each random start, at most
+STRIDE = 1.6               # from one resolution to the next, where only particles are looked for
 ENOUGH_PER_CLASS = 60      # particles of a random start
 SETTLED = 0.02             # nats per particle by which the likelihood still grows when a resolution has given all
 
@@ -23,11 +24,10 @@ class TomoStart:
         started, o = time.time(), self.options
         self.poses = self._given_poses()
         radius = (o.radius or self.source.size / 2) * self.scale
-        first = start_maxres(radius, self.stage.maxres) if self._grows else self.stage.maxres
+        first = start_maxres(radius, self.stage.maxres) if self._grows or self._marches else self.stage.maxres
         self._enter(first, o.offset * self.scale)
         if self.inputs.given is not None:
-            volumes = resampled(self.inputs.given, self.stage.box)
-            totals, self.model = None, self._model_of(self.ball.from_volumes(volumes)[None])
+            totals = self._start_from_given()
         elif self._grows:
             totals, self.model = self._best_start()
         else:
@@ -39,6 +39,22 @@ class TomoStart:
         if totals is None:
             totals = Totals.zero(self.ball, self.coverage, self.references, 0)
         self._report(self._result(totals, np.zeros(self.references), 1.0, 0.0), started)
+
+    def _start_from_given(self):
+        """The user's references, and where the particles are, looked for at low resolution first; no totals."""
+        volumes = resampled(self.inputs.given, self.stage.box)
+        self.model = self._model_of(self.ball.from_volumes(volumes)[None])
+        limit, rng = self.stage.maxres, np.random.default_rng([self.seed, 2])
+        while self._marches and self.maxres < limit:
+            totals = self._expect(self.model, self.poses, rng, f"looking at {self._finest()}")
+            self.shift_radius = float(np.clip(totals.reach(), 1, self.shift_radius))
+            self._climb(min(self.maxres * STRIDE, limit))
+            self.model = replace(self.model, vectors=self._model_of(self.ball.from_volumes(volumes)[None]).vectors)
+
+    @property
+    def _marches(self):
+        """Whether given references meet the particles at low resolution first."""
+        return self.inputs.given is not None and not (self.options.no_grow or self.stage.local or self._poses_known)
 
     def _given_poses(self):
         """Poses as given, in the present box; those that a run from chance does not look at are left out."""

@@ -14,7 +14,7 @@ PARAMETER_OF = {
     "--mask": "maskFile", "--dont_rotate": "searchMode", "--dont_align": "searchMode", "--only_average": "searchMode",
     "--ang": "angSampling", "--ang_search": "angSearch", "--anchor": "anchor", "--dont_limit_psirange": "globalPsi",
     "--psi_sampling": "psiSampling", "--tilt0": "tiltMin", "--tiltF": "tiltMax", "--perturb": "doPerturb",
-    "--no_SMALLANGLE": "noSmallAngle", "--limit_trans": "limitTrans", "--fast": "doFast", "-C": "significance",
+    "--no_SMALLANGLE": "noSmallAngle", "--limit_trans": "limitTrans",
     "--no_refine": "doRefine", "--dim": "dim", "--maxres": "maxRes", "--no_grow": "growResolution",
     "--radius": "radius", "--maxCC": "maxCC", "--half_sets": "halfSets", "--dont_impute": "dontImpute",
     "--noimp_threshold": "noImpThresh", "--impute_iter": "numberOfImpIterations", "--reg0": "regIni",
@@ -40,7 +40,7 @@ def tomo_options(protocol):
     weighted = likelihood and p.dontImpute.get()
     regularised = classifying and (p.regIni.get() or 0) > 0
     local = turning and p.angSearch.get(default="").strip() not in ("-1", "0")
-    fast = moving and p.doFast.get()
+    from_coarse = turning and not (generate and p.copyAlignment)
     return {
         "-i": p._particlesFile(),
         "--missing": None if REGIONS[p.missingDataType.get()] == "everything" else p._regionsFile(),
@@ -65,12 +65,10 @@ def tomo_options(protocol):
         "--perturb": turning and p.doPerturb.get(),
         "--no_SMALLANGLE": turning and p.noSmallAngle.get(),
         "--limit_trans": words(p.limitTrans) if moving else None,
-        "--fast": fast,
-        "-C": p.significance.get() if fast and p.significance >= 0 else None,
         "--no_refine": moving and not p.doRefine,
         "--dim": words(p.dim),
         "--maxres": words(p.maxRes),
-        "--no_grow": from_chance and not p.growResolution,
+        "--no_grow": from_coarse and not p.growResolution,
         "--radius": p.radius.get() if p.radius >= 0 else None,
         "--maxCC": correlate,
         "--half_sets": classifying and p.halfSets.get(),

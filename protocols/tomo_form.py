@@ -23,6 +23,7 @@ CLASSIFYING = f"searchMode != {NOTHING}"
 LOCAL = f"{TURNING} and str(angSearch).strip() not in ('-1', '0')"
 LIKELIHOOD = f"{CLASSIFYING} and not maxCC"
 FROM_CHANCE = f"{TURNING} and generateReferences and not copyAlignment"
+FROM_COARSE = f"{TURNING} and not (generateReferences and copyAlignment)"
 GENERATED = f"{CLASSIFYING} and generateReferences"
 
 
@@ -77,13 +78,11 @@ def define_search(writer):
     add("doPerturb", BooleanParam, "Turn the grid in every iteration?", True, condition=TURNING)
     add("noSmallAngle", BooleanParam, "Keep in-plane angles on the axes?", False, advanced=True, condition=TURNING)
     add("limitTrans", StringParam, "Largest shift (voxels)", "-1", condition=MOVING)
-    add("doFast", BooleanParam, "Use the fast version?", True, condition=MOVING)
-    add("significance", FloatParam, "Significance", -1.0, advanced=True, condition=f"{MOVING} and doFast")
     add("doRefine", BooleanParam, "Refine the final poses?", True, advanced=True, condition=MOVING)
     writer.group("Resolution and size")
     add("dim", StringParam, "Box to work in (voxels)", "-1")
     add("maxRes", StringParam, "Highest digital frequency", "0.5")
-    add("growResolution", BooleanParam, "Grow the resolution?", True, advanced=True, condition=FROM_CHANCE)
+    add("growResolution", BooleanParam, "Begin at low resolution?", True, advanced=True, condition=FROM_COARSE)
     add("radius", IntParam, "Particle radius (voxels)", -1)
 
 

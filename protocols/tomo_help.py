@@ -97,12 +97,6 @@ noSmallAngle
 limitTrans
     Largest shift along each axis, in voxels of the input.  -1: as far as the estimated spread of the origins makes
     likely.  Set it when neighbours could be taken for the particle.
-doFast
-    Score every particle coarsely first (half the resolution and sampling), then finely only where it may fit.  The
-    result is nearly the same and comes sooner.
-significance
-    A pose is scored finely when its coarse probability is more than this times that of the particle's best pose.  A
-    smaller value keeps more poses: slower, closer to the full search.  -1: the program's own.
 doRefine
     *Yes*: in the end refine every orientation and shift off the grid, to a fraction of the sampling and of a voxel.
 dim
@@ -112,8 +106,9 @@ maxRes
     Details finer than this do not count: 0.5 is everything that the box worked in holds, 0.35 leaves out the noisiest
     third, 0.25 is four voxels.
 growResolution
-    *Yes*: begin at low resolution and let it grow as the averages become clear, which finds better solutions from
-    random starts.  *No*: use everything from the first iteration on.
+    *Yes*: references from chance begin at low resolution, which grows as the averages become clear and finds better
+    solutions; given references meet the particles at low resolution first, which finds their shifts sooner.  *No*:
+    search everything at all frequencies from the first iteration on, which takes far longer.
 radius
     Radius of the sphere that holds the particle, in voxels; what lies outside is left out of the averages.  -1: half
     the box.  Set it when neighbours, membranes or gold show in the box.

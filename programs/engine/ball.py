@@ -20,6 +20,7 @@ from .hemisphere import Hemisphere, shift_along_z
 NUFFT_EPS = 1e-5
 CONCENTRATED = 0.25       # least share of a radial function's power inside the ball
 SHIFTED_TOGETHER = 24     # rows: few enough for the caches
+FITS = 3                  # rounds that fit a volume
 BEYOND = 1.25             # ball radii within which a volume's density is looked at, however it is shifted
 
 
@@ -194,9 +195,15 @@ class Ball:
         """Vectors (B, P) that fit volumes (B, n, n, n) best inside the ball; undoes :meth:`volumes`.
 
         Radial functions that are orthogonal over all space are so inside the ball, too (Slepian's double
-        orthogonality), so the fit is a division by the power that each has there.
+        orthogonality), so the fit is a division by the power that each has there; what the voxels' edge of the ball
+        leaves of the volumes is fitted again.
         """
-        return self.vectors(self.samples(np.where(self.inside, volumes, 0))) / self._concentrations
+        left = np.where(self.inside, volumes, 0)
+        found = 0
+        for _ in range(FITS):
+            found = found + self.vectors(self.samples(left)) / self._concentrations
+            left = np.where(self.inside, volumes - self.volumes(found), 0)
+        return found
 
     @cached_property
     def _concentrations(self):

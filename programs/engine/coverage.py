@@ -22,6 +22,7 @@ from .hemisphere import Hemisphere
 
 SUBSAMPLES = 5            # per direction, of each point's cell: a region's border seldom follows the points
 ENOUGH = 1e-5             # relative residual of averages
+UNSEEN = 1e-4             # of the largest coverage, in the direction of a step
 LONGEST_SOLUTION = 60     # steps of conjugate gradients
 
 
@@ -127,15 +128,17 @@ class Coverage:
     def average(self, coverage, summed, threshold=0.0, start=None):
         """The average a (P,) of particles: (P V P) a = s, by conjugate gradients.
 
-        coverage: V's vector; summed: s (P,).  Where V is at or below ``threshold``, a is kept zero.
+        coverage: V's vector; summed: s (P,).  Where V is at or below ``threshold``, a is kept near zero: divided by the
+        largest V instead.
         start: a first guess of the average.
         """
-        weight = np.maximum(self.at_points(coverage), 0)
-        if weight.max() <= threshold:
+        # V, cut off at degree 2 L, may ripple below zero, but P V P is what it should be
+        weight = self.at_points(coverage)
+        most = weight.max()
+        if most <= threshold:
             return np.zeros_like(summed)
-        weight = np.where(weight <= threshold, weight.max(), weight) if threshold > 0 else weight
-        # frequencies that nothing has seen stay where they are: at zero
-        weight = np.maximum(weight, 1e-3 * weight.max())
+        if threshold > 0:
+            weight = np.where(weight <= threshold, most, weight)
         a = np.zeros(len(summed)) if start is None else start.astype(float)
         residual = summed - (self.covered(weight, a.astype(np.float32)) if start is not None else 0.0)
         direction, left = residual.copy(), residual @ residual
@@ -144,7 +147,10 @@ class Coverage:
             if left <= goal:
                 break
             ahead = self.covered(weight, direction.astype(np.float32)).astype(float)
-            step = left / (direction @ ahead)
+            seen = direction @ ahead
+            if seen <= UNSEEN * most * (direction @ direction):
+                break                                    # what nothing has seen stays as it is
+            step = left / seen
             a += step * direction
             residual = residual - step * ahead
             before, left = left, residual @ residual

@@ -217,7 +217,7 @@ def _heaviest(mass):
 
 def _slice_of(indices):
     """Consecutive indices as a slice, which copies nothing."""
-    if len(indices) and indices[-1] - indices[0] + 1 == len(indices):
+    if len(indices) and (np.diff(indices) == 1).all():
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices
 

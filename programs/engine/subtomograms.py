@@ -1,4 +1,7 @@
 """A run's subtomograms on one ball: their samples in Fourier space, and shifted copies of them in any frame."""
+from dataclasses import dataclass
+from threading import Lock
+
 import numpy as np
 
 from .resampling import resampled
@@ -23,7 +26,7 @@ class Subtomograms:
         solid = np.array([np.broadcast_to((part[2] * rings).sum((0, 1)), len(ball.k)) for part in parts])
         self.dimension = solid / (4 * np.pi) * coverage.degrees_of_freedom     # (regions, J)
         self.power = np.full((source.count, len(ball.k)), np.nan)
-        self._kept, self._rows, self._shifts = None, {}, None
+        self._kept, self._rows, self._lock = None, {}, Lock()
         one = 8 * np.prod(ball.frequencies().shape[1:])
         self._spare = memory
         if source.count * one < memory / 2:
@@ -49,26 +52,38 @@ class Subtomograms:
         """Copies float32 (S, P) of particle i moved by shifts (S, 3) around a centre (3,), then turned by a frame."""
         if frame is not None:
             return self.ball.layout.turned(self._shifted(i, shifts, centre), frame[None])
-        kept = self._rows.get(i)
-        if kept is not None and self._serves(kept, shifts, centre):
-            return kept[1][: len(shifts)]
+        with self._lock:
+            kept = self._rows.get(i)
+        if kept is not None and kept.serves(shifts, centre):
+            return kept.rows[: len(shifts)]
         rows = self._shifted(i, shifts, centre)
-        self._remember(i, shifts, centre, rows)
+        self._remember(i, _Rows(shifts, centre, rows))
         return rows
 
     def _shifted(self, i, shifts, centre):
         return self.ball.shifted(self.samples(i), shifts, centre)
 
-    def _serves(self, kept, shifts, centre):
-        """Whether kept rows begin with those of ``shifts`` around ``centre``."""
-        same = kept[0] is centre or (kept[0] is not None and centre is not None and np.array_equal(kept[0], centre))
-        return same and np.array_equal(self._shifts[: len(shifts)], shifts)
-
-    def _remember(self, i, shifts, centre, rows):
+    def _remember(self, i, fresh):
         """Keep what an exhaustive search asks for again and again, as long as there is room."""
-        if self._shifts is None or not np.array_equal(self._shifts, shifts):
-            self._spare += sum(kept.nbytes for _, kept in self._rows.values())
-            self._rows, self._shifts = {}, shifts
-        if rows.nbytes < self._spare:
-            self._spare -= rows.nbytes
-            self._rows[i] = centre, rows
+        with self._lock:
+            before = self._rows.pop(i, None)
+            self._spare += 0 if before is None else before.rows.nbytes
+            if fresh.rows.nbytes < self._spare:
+                self._spare -= fresh.rows.nbytes
+                self._rows[i] = fresh
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Copies (S, P) of one particle, moved by ``shifts`` (S, 3) around a ``centre`` (3,) or None."""
+
+    shifts: np.ndarray
+    centre: np.ndarray
+    rows: np.ndarray
+
+    def serves(self, shifts, centre):
+        """Whether the rows begin with those of ``shifts`` around ``centre``."""
+        if (self.centre is None) != (centre is None):
+            return False
+        return np.array_equal(self.shifts[: len(shifts)], shifts) and (centre is None
+                                                                       or np.array_equal(self.centre, centre))

@@ -52,7 +52,7 @@ class Plan:
     orientations: around each particle's frame.  shifts: int (S, 3) voxels around each particle's centre, the shortest
     first, ``step`` apart.  frames: (N, 3, 3), or None for the identity.  centres: (N, 3) shifts, or None for none.
     tilts: (lowest, highest) degrees of the tilt of A, or None.  correlate: constrained cross-correlation, winner takes
-    all.  classes: int (N,) the class that each particle is known to be of, or None.
+    all.
     """
 
     orientations: Orientations
@@ -61,7 +61,6 @@ class Plan:
     centres: np.ndarray = None
     tilts: tuple = None
     correlate: bool = False
-    classes: np.ndarray = None
     step: int = 1
 
     def frame(self, i):
@@ -85,7 +84,9 @@ class Plan:
         x, y, z = frame[:, 2]
         turned = np.stack([cos * x - sin * y, sin * x + cos * y, np.full(len(cos), z)], 1)
         tilt = np.rad2deg(np.arccos(np.clip(turned @ o.matrices[:, 2].T, -1, 1)))
-        return (tilt < self.tilts[0] - 1e-6) | (tilt > self.tilts[1] + 1e-6)
+        outside = np.maximum(self.tilts[0] - tilt, tilt - self.tilts[1])
+        # a local search far from the limits looks as near to them as it can
+        return outside > max(outside.min(), 0) + 1e-6
 
 
 class VolumeEstimator:
@@ -101,7 +102,7 @@ class VolumeEstimator:
         """
         rows = np.arange(self.bank.source.count) if rows is None else rows
         reach = int(np.ceil(np.sqrt((plan.shifts**2).sum(1).max())))
-        totals = Totals.zero(self.ball, self.coverage, model.classes, reach)
+        totals = Totals.zero(self.ball, self.coverage, model.classes, reach, plan.step)
         templates = None
         for half in (0, 1):
             mine = rows[half_of[rows] == half]
@@ -125,10 +126,7 @@ class VolumeEstimator:
 
     def _one(self, model, templates, plan, i):
         particle = self._particle(model, plan, i)
-        chosen = None
-        if plan.classes is not None:
-            chosen = plan.classes[i] * templates.rotations + np.arange(templates.rotations)
-        found = (templates.best if plan.correlate else templates.search)(particle, chosen)
+        found = (templates.best if plan.correlate else templates.search)(particle)
         return found, *templates.spread(particle, found)
 
     def _particle(self, model, plan, i):

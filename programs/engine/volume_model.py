@@ -72,12 +72,14 @@ class Totals:
     count: int = 0
     log_likelihood: float = 0.0
     peak: float = 0.0
+    step: int = 1
 
     @classmethod
-    def zero(cls, ball, coverage, classes, reach):
+    def zero(cls, ball, coverage, classes, reach, step=1):
+        """Totals of no particle, for shifts up to ``reach`` voxels from where each is searched, ``step`` apart."""
         shells = len(ball.k)
         return cls(np.zeros((2, classes, ball.size)), np.zeros((2, classes, coverage.size)), np.zeros((2, classes)),
-                   np.zeros(shells), np.zeros(shells), np.zeros(reach + 1))
+                   np.zeros(shells), np.zeros(shells), np.zeros(reach + 1), step=step)
 
     def reach(self, tolerance=1e-5):
         """Shift in voxels beyond which less than ``tolerance`` of the posterior mass lies."""
@@ -124,7 +126,8 @@ def maximise(model, totals, coverage, rules):
     if not rules.fixed_fractions:
         changes["fractions"] = mass / mass.sum()
     if not rules.fixed_offset:
-        changes["sigma_offset"] = float(sigma_of_mean_square(totals.squared_shift / totals.count, dimensions=3))
+        mean_square = totals.squared_shift / totals.count
+        changes["sigma_offset"] = float(sigma_of_mean_square(mean_square, totals.step, dimensions=3))
     return replace(model, **changes)
 
 

@@ -70,7 +70,7 @@ def test_long_options_with_one_dash():
     given = parsed(f"-i in.xmd --nref 2 {double}", given="")
     assert parsed(f"-i in.xmd -nref 2 {double.replace('--', '-')}", given="") == given
     assert (given.iter, given.maxres, given.oroot, given.resume) == ([3], [0.3], "out/a", True)
-    assert parsed("-o out/b -C 0.1").oroot == "out/b" and parsed("-C 0.1").significance == 0.1
+    assert parsed("-o out/b").oroot == "out/b"
 
 
 def test_a_flag_that_may_have_a_number():
@@ -93,7 +93,7 @@ def test_values_by_stage():
     ("--maxres 0.6", "more than 0 to 0.5"), ("--maxres 0.3 0", "more than 0 to 0.5"), ("--dim 3.5", "not an integer"),
     ("--nref 0", "at least 1"), ("--iter -1", "at least 0"), ("--ang_search 181", "-1 to 180"),
     ("--tiltF 181", "0 to 180"), ("--noise 0", "more than 0"), ("--pixel_size 0", "more than 0"),
-    ("--impute_iter 0", "at least 1"), ("--random_seed -2", "-1 to"), ("-C 0", "more than 0 to 1"),
+    ("--impute_iter 0", "at least 1"), ("--random_seed -2", "-1 to"),
     ("--frobnicate", "unrecognized"), ("--pert", "unrecognized"), ("--no_SMALLANGLE now", "not a number")])
 def test_values_out_of_range(line, message, capsys):
     with pytest.raises(SystemExit, match="2"):

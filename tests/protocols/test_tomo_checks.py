@@ -77,7 +77,6 @@ def test_without_particles(tomography):
     ({"radius": BOX}, f"*Particle radius (voxels)* is {BOX}, expected at most {BOX // 2}"),
     ({"radius": 1}, "*Particle radius (voxels)*: 1 is out of range, expected at least 2"),
     ({"maxRes": "0.7"}, "*Highest digital frequency*: 0.7 is out of range"),
-    ({"significance": 0.0}, "*Significance*: 0 is out of range"),
     ({"tiltMin": -5.0}, "*Smallest tilt (degrees)*: -5 is out of range, expected 0 to 180"),
     ({"numberOfIterations": "-1"}, "*Maximum number of iterations*: -1 is out of range"),
     ({"fractions": "nowhere.txt"}, "*Initial fractions*: there is no file nowhere.txt"),

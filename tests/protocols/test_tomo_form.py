@@ -25,7 +25,7 @@ def test_every_parameter_has_a_widget(form):
 
 
 @pytest.mark.parametrize("switch, value, appears, vanishes", [
-    ("generateReferences", False, ["inputReferences"], ["numberOfReferences", "restarts", "growResolution"]),
+    ("generateReferences", False, ["inputReferences"], ["numberOfReferences", "restarts"]),
     ("copyAlignment", True, [], ["restarts", "growResolution"]),
     ("missingDataType", 2, [], ["tiltFromAcquisition"]),
     ("missingDataType", 4, ["missingWeight"], ["missingAng", "negateTilts"]),

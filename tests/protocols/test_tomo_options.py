@@ -30,8 +30,6 @@ ALL = {
     "doPerturb": (False, {}),
     "noSmallAngle": (True, {}),
     "limitTrans": ("4", {}),
-    "doFast": (False, {}),
-    "significance": (1e-3, {}),
     "doRefine": (False, {}),
     "dim": ("16", {}),
     "maxRes": ("0.35", {}),
@@ -71,7 +69,7 @@ CONVERTED = {
 POINTERS = {"inputVolumes", "inputReferences", "maskFile", "missingWeight"}
 # settings on which the conditions of the form depend
 SETTINGS = [{}, GIVEN, LOCAL, REGULARISED, {"copyAlignment": True}, {"maxCC": True}, {"dontImpute": True},
-            {"doFast": False}, {"fixSigmaNoise": True}, {"searchMode": SHIFTS}, {"searchMode": CLASSES},
+            {"fixSigmaNoise": True}, {"searchMode": SHIFTS}, {"searchMode": CLASSES},
             {"searchMode": NOTHING}, {"searchMode": CLASSES, **GIVEN}, {"searchMode": NOTHING, "maxCC": True, **GIVEN}]
 # counts nothing by itself: whether shown or not, it says how others are searched
 SAYS_LITTLE = {"copyAlignment"}

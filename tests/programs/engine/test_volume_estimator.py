@@ -183,14 +183,6 @@ def test_tilts_are_kept_within_limits(noisy, local):
     np.testing.assert_allclose(poses.log_likelihood, logsumexp(logs, axis=0) - np.log(len(FEW)), atol=5e-3)
 
 
-def test_known_classes_are_kept(noisy):
-    scene = noisy.scene
-    known = 1 - scene.classes
-    totals, poses = e_step(noisy.estimator, scene, scene.truth(), Plan(COARSE, SHIFTS, classes=known))
-    np.testing.assert_array_equal(poses.ref, known)
-    np.testing.assert_allclose(totals.mass.sum(0), np.bincount(known, minlength=2), atol=1e-4)
-
-
 def test_some_particles_alone(noisy):
     scene, model, plan = noisy.scene, noisy.scene.truth(), Plan(COARSE, SHIFTS)
     totals, poses = e_step(noisy.estimator, scene, model, plan)
