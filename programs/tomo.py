@@ -10,8 +10,10 @@ from .engine import resolution
 from .engine.backend import Workers
 from .engine.ball import Ball
 from .engine.coverage import Coverage
+from .engine.focused import Focus
+from .engine.resampling import resampled
 from .engine.subtomograms import Subtomograms
-from .engine.volume_estimator import VolumeEstimator
+from .engine.volume_estimator import VolumeEstimator, one_hot
 from .engine.volume_model import Rules, maximise, regularised, signal_change
 from .errors import UserError
 from .geometry3d import angular_distance
@@ -142,7 +144,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
 
         reach: longest shift in voxels of that box (default: what is searched now).
         """
-        self.maxres, self.estimator, self.bank = maxres, None, None
+        self.maxres, self.estimator, self.bank, self.focus = maxres, None, None, None
         radius = None if self.options.radius is None else self.options.radius * self.scale
         if self.shift_radius is None:
             self.shift_radius = self._wanted_radius(sigma_offset)
@@ -181,11 +183,32 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         """E-step over ``rows`` (default: all), symmetrised; updates ``poses``."""
         plan = self.search.plan(self.stage, self.ball, poses, self._anchor(), self.shift_radius, rng)
         if self.options.only_average:
-            return self._symmetric(self.estimator.gather(poses.ref, self._anchor(), self.references, self.half_of))
+            shares = one_hot(poses.ref, self.references)
+            return self._symmetric(self.estimator.gather(shares, self._anchor(), self.half_of))
+        if self.inputs.mask is not None:
+            return self._symmetric(self._expect_in_mask(model, poses))
         half_of = self.half_of if self.options.half_sets else rng.permutation(self.source.count) % 2
         count = self.source.count if rows is None else len(rows)
         with tqdm(total=count, desc=title, unit="volume", leave=False, disable=not sys.stderr.isatty()) as bar:
             return self._symmetric(self.estimator.expect(model, poses, plan, half_of, rows, bar.update))
+
+    def _expect_in_mask(self, model, poses):
+        """E-step over classes alone, by what lies inside --mask."""
+        if self.focus is None:
+            mask = np.clip(resampled(self.inputs.mask[None], self.stage.box)[0], 0, 1)
+            self.focus = Focus(self.bank, mask, self._anchor(), self.inputs.regions, self.workers)
+        shares, likelihoods = np.zeros((self.source.count, self.references)), np.zeros(self.source.count)
+        variance = float(model.variance.mean()) if self.rules.fixed_noise else None
+        for half in (0, 1):
+            mine = self.half_of == half
+            squared = self.focus.distances(model.of_half(half))
+            of_half = self.focus.posterior(squared, model.log_class(), variance)
+            shares[mine], likelihoods[mine] = (part[mine] for part in of_half)
+        poses.ref, poses.peak, poses.log_likelihood = shares.argmax(1), shares.max(1), likelihoods
+        poses.class_probability = poses.peak.copy()
+        totals = self.estimator.gather(shares, self._anchor(), self.half_of)
+        totals.log_likelihood, totals.peak = float(likelihoods.sum()), float(poses.peak.sum())
+        return totals
 
     def _anchor(self):
         """Poses as they were given, shifts in the present box, or None."""

@@ -5,6 +5,7 @@ import numpy as np
 
 from .engine import resolution
 from .engine.pose_refinement import Refinement
+from .engine.volume_estimator import one_hot
 
 FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
 REFINED = 3                # rounds of refining poses and averaging in the end
@@ -71,7 +72,8 @@ class TomoAverages:
 
     def _average(self):
         """Make the references averages of the particles in their poses; their totals."""
-        totals = self._symmetric(self.estimator.gather(self.poses.ref, self.poses, self.references, self.half_of))
+        shares = one_hot(self.poses.ref, self.references)
+        totals = self._symmetric(self.estimator.gather(shares, self.poses, self.half_of))
         vectors = self.model.vectors.copy()
         for h, (sums, covered, mass) in enumerate(totals.halves(self.options.half_sets)):
             for k in np.flatnonzero(mass):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .engine.resampling import resampled
 from .engine.sphere import random_rotations
-from .engine.volume_estimator import Poses
+from .engine.volume_estimator import Poses, one_hot
 from .engine.volume_model import Totals, VolumeModel, maximise, regularised
 from .tomo_stages import start_maxres
 
@@ -84,7 +84,7 @@ class TomoStart:
             classes[rows] = rng.permutation(len(rows)) % self.references
         if not (self.options.keep_angles or self.stage.local or self._poses_known):
             poses.matrices = random_rotations(self.source.count, rng)
-        totals = self._symmetric(self.estimator.gather(classes, poses, self.references, self.half_of))
+        totals = self._symmetric(self.estimator.gather(one_hot(classes, self.references), poses, self.half_of))
         vectors = np.array([[self.coverage.average(v, s, self._threshold(v), None)
                              for v, s in zip(covered, sums)]
                             for sums, covered, _ in totals.halves(self.options.half_sets)])

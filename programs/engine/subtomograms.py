@@ -34,12 +34,16 @@ class Subtomograms:
             self._spare -= source.count * one
             workers.map(self._fill, range(source.count))
 
+    def volume(self, i):
+        """Particle i in the ball's box: float32 (n, n, n)."""
+        return resampled(self.source.read([i]), self.ball.n)[0]
+
     def _fill(self, i):
         self._kept[i] = self._compute(i)
 
     def _compute(self, i):
         region, ball = self.region_of[i], self.ball
-        samples = ball.samples(resampled(self.source.read([i]), ball.n))[0]
+        samples = ball.samples(self.volume(i)[None])[0]
         seen = np.abs(samples) ** 2 * self._noise_weights[region]
         self.power[i] = np.einsum("ark,r->k", seen, ball.points.weights, dtype=np.float64) * ball.weight
         return samples * self._data_weights[region]

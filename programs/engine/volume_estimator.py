@@ -89,6 +89,11 @@ class Plan:
         return outside > max(outside.min(), 0) + 1e-6
 
 
+def one_hot(classes, count):
+    """Shares (N, K) of particles that belong to one class each, or to none (-1)."""
+    return (np.asarray(classes)[:, None] == np.arange(count)).astype(float)
+
+
 class VolumeEstimator:
     """EM steps on particles of one box: bank (:class:`.subtomograms.Subtomograms`), ball, coverage."""
 
@@ -161,17 +166,18 @@ class VolumeEstimator:
 
     # ---- sums in poses that are known --------------------------------------------------------------------------
 
-    def gather(self, classes, poses, members, half_of):
-        """:class:`.volume_model.Totals` of particles ``classes`` (N,; -1: none) says where, as ``poses`` has them."""
-        totals = Totals.zero(self.ball, self.coverage, members, 0)
-        rows = np.flatnonzero(classes >= 0)
+    def gather(self, shares, poses, half_of):
+        """:class:`.volume_model.Totals` of particles in their poses, by their ``shares`` (N, K) in the classes."""
+        totals = Totals.zero(self.ball, self.coverage, shares.shape[1], 0)
+        rows = np.flatnonzero(shares.any(1))
         for start in range(0, len(rows), self.workers.threads):
             some = rows[start : start + self.workers.threads]
             for i, (row, weights) in zip(some, self.workers.map(partial(self._posed, poses), some)):
-                half, k = half_of[i], classes[i]
-                totals.sums[half, k] += row
-                totals.coverage[half, k] += weights
-                totals.mass[half, k] += 1
+                half = half_of[i]
+                for k in np.flatnonzero(shares[i]):
+                    totals.sums[half, k] += shares[i, k] * row
+                    totals.coverage[half, k] += shares[i, k] * weights
+                totals.mass[half] += shares[i]
                 totals.power += self.bank.power[i]
                 totals.dimension += self.bank.dimension[self.bank.region_of[i]]
                 totals.count += 1

@@ -10,7 +10,7 @@ from mlalign.programs.engine.backend import Workers
 from mlalign.programs.engine.noise import log_shift_prior
 from mlalign.programs.engine.orientation_search import Orientations
 from mlalign.programs.engine.sphere import directions, random_rotations, towards
-from mlalign.programs.engine.volume_estimator import Plan, Poses, shift_grid3
+from mlalign.programs.engine.volume_estimator import Plan, Poses, shift_grid3, one_hot
 from mlalign.programs.engine.volume_model import Rules, maximise
 from mlalign.programs.geometry3d import angular_distance, euler_angles
 from mlalign.tests.programs.engine.subtomogram_scenes import (
@@ -225,7 +225,7 @@ def test_threads_change_nothing(noisy):
 def test_averages_in_known_poses_are_the_references(clear):
     scene = clear.scene
     classes = np.where(np.arange(scene.count) == 3, -1, scene.classes)
-    totals = clear.estimator.gather(classes, scene.poses(), 2, scene.half_of)
+    totals = clear.estimator.gather(one_hot(classes, 2), scene.poses(), scene.half_of)
     assert totals.count == scene.count - 1
     for half in (0, 1):
         own = classes[(scene.half_of == half) & (classes >= 0)]
@@ -239,7 +239,7 @@ def test_averages_in_known_poses_are_the_references(clear):
 
 
 def test_sums_in_known_poses_are_those_of_sharp_posteriors(clear):
-    totals = clear.estimator.gather(clear.scene.classes, clear.scene.poses(), 2, clear.scene.half_of)
+    totals = clear.estimator.gather(one_hot(clear.scene.classes, 2), clear.scene.poses(), clear.scene.half_of)
     assert off(clear.totals.sums, totals.sums) < 0.02 and off(clear.totals.coverage, totals.coverage) < 0.02
 
 
