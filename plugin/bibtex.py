@@ -73,6 +73,15 @@ doi = {10.1016/j.str.2009.10.009},
 url = {https://doi.org/10.1016/j.str.2009.10.009}
 }
 
+@article{Joyeux2002,
+title = {Efficiency of 2D alignment methods},
+author = {Joyeux, Laurent and Penczek, Pawel A.},
+journal = {Ultramicroscopy},
+volume = {92},
+pages = {33--46},
+year = {2002}
+}
+
 @article{Barnett2019,
 title = {A parallel nonuniform fast Fourier transform library
   based on an ``exponential of semicircle'' kernel},

@@ -6,26 +6,27 @@ from pyworkflow.object import Float, Integer
 
 from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.star import read_star, write_star
-from mlalign.programs.geometry import pose_matrix
+from mlalign.programs.geometry import pose_matrix, pose_parameters
 
 # columns of the programs' results that become attributes of the classified particles and of the classes
 PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "kstest",
-                   "defocusGroup", "halfSet")
-CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution")
+                   "defocusGroup", "halfSet", "maxCC")
+CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution", "maxCC")
 WHOLE_SCORES = {"_mlalignDefocusGroup", "_mlalignHalfSet"}
 
 
 # ---- from Scipion
 
-def write_images(images, path):
+def write_images(images, path, poses=False):
     """Write the enabled images of a set, in its order, as the STAR file ``path``.
 
-    images: SetOfParticles, SetOfAverages, or SetOfClasses2D, whose representatives are written.
+    images: SetOfParticles, SetOfAverages, or SetOfClasses2D, whose representatives are written; poses: with their
+    2-D alignment, which particles must have then.
     Columns: itemId (Scipion's id), image (``index@file`` as stored in the set), enabled, samplingRate (Å/px)
     and, when the set has them, micrograph, micrographId, rlnOpticsGroup, and the CTF in Xmipp's labels and units.
     Returns the number of rows; raises ValueError when no image is enabled.
     """
-    return write_rows(path, _rows(images), images)
+    return write_rows(path, _rows(images, poses), images)
 
 
 def write_rows(path, rows, items):
@@ -48,7 +49,7 @@ def write_rows(path, rows, items):
     return len(columns["itemId"])
 
 
-def _rows(images):
+def _rows(images, poses):
     if isinstance(images, SetOfClasses):
         yield from representatives(images)
         return
@@ -60,6 +61,8 @@ def _rows(images):
             row.update(_optics_group(image))
             if has_ctf:
                 row.update(_ctf(image))
+            if poses:
+                row.update(_pose(image))
             yield row
 
 
@@ -95,6 +98,11 @@ def _optics_group(image):
     """The number that protocols of RELION give particles that were taken alike."""
     group = image.getAttributeValue("_rlnOpticsGroup")
     return {} if group is None else {"rlnOpticsGroup": group}
+
+
+def _pose(image):
+    matrix = image.getTransform().getMatrix()[np.ix_([0, 1, 3], [0, 1, 3])]
+    return dict(zip(("anglePsi", "shiftX", "shiftY", "flip"), (value.item() for value in pose_parameters(matrix))))
 
 
 def _ctf(image):
@@ -221,6 +229,27 @@ def set_reference(one, references, ref, sampling):
     image.setSamplingRate(sampling)
     image.setObjId(ref)
     _set_scores(one, _scores(references, CLASS_SCORES), row)
+
+
+def fill_aligned2d(aligned, particles, prefix):
+    """Put the enabled images of a set, aligned as ``<prefix>images.xmd`` says, into a new SetOfParticles.
+
+    They get their class and scores as well, see :func:`fill_classes`.
+    """
+    table = read_table(prefix + "images.xmd")
+    append_aligned(aligned, particles, Aligned(table, pose_transforms(table)))
+    aligned.setAlignment2D()
+
+
+def append_aligned(aligned, items, rows):
+    """Put the enabled items of a set, with what ``rows`` (:class:`Aligned`) say of them, into a new set of their kind."""
+    aligned.copyInfo(items)
+    for item in items.iterItems():
+        if item.isEnabled():
+            new = item.clone()
+            rows.update(new)
+            aligned.append(new)
+    rows.finish()
 
 
 def fill_averages(averages, classes):

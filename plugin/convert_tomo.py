@@ -4,6 +4,7 @@ from pwem.objects import EMSet, SetOfClasses
 
 from mlalign.convert import (
     Aligned,
+    append_aligned,
     background,
     fill_classes,
     image_row,
@@ -182,13 +183,6 @@ def fill_classes3d(classes, run):
 
 def fill_aligned(aligned, volumes, run):
     """Put the enabled volumes of a set, with their class, transform and scores, into a new set of their kind."""
-    aligned.copyInfo(volumes)
     particles = run.images()
-    rows = Aligned(particles, pose_transforms3d(particles))
-    for item in volumes.iterItems():
-        if item.isEnabled():
-            new = item.clone()
-            rows.update(new)
-            aligned.append(new)
-    rows.finish()
+    append_aligned(aligned, volumes, Aligned(particles, pose_transforms3d(particles)))
     aligned.setAlignment3D()

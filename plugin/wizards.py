@@ -2,13 +2,14 @@
 from pwem.constants import UNIT_PIXEL
 from pwem.wizards.wizard import ParticleMaskRadiusWizard
 
-from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D, MlalignProtMLTomo
+from mlalign.protocols import MlalignProtML2D, MlalignProtMLF2D, MlalignProtMLTomo, MlalignProtMref
 
 
 class MlalignParticleRadiusWizard(ParticleMaskRadiusWizard):
     """Draws the circle of a given radius on the input particles, or on the central slices of subtomograms."""
 
-    _targets = [(protocol, ["radius"]) for protocol in (MlalignProtML2D, MlalignProtMLF2D, MlalignProtMLTomo)]
+    _targets = [(protocol, ["radius"])
+                for protocol in (MlalignProtML2D, MlalignProtMLF2D, MlalignProtMref, MlalignProtMLTomo)]
 
     def _getProvider(self, protocol):
         return self._getListProvider(_input(protocol))

@@ -1,6 +1,7 @@
 """The protocols that Scipion offers."""
 from .ml2d import MlalignProtML2D
 from .mlf2d import MlalignProtMLF2D
+from .mref import MlalignProtMref
 from .tomo import MlalignProtMLTomo
 
-__all__ = ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMLTomo"]
+__all__ = ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMLTomo", "MlalignProtMref"]

@@ -28,6 +28,7 @@ class ProgramProtocol:
 
     _program = None         # the subcommand of ``mlalign``
     _prefix = None          # its files are extra/<_prefix>_…, unless _root says otherwise
+    _seedOption = "--random_seed"
     # Options that say how far and how fast, not what is computed.
     RESUMABLE = ("--iter", "--eps", "--thr", "--memory", "--write_probs")
 
@@ -57,7 +58,7 @@ class ProgramProtocol:
 
     def runProgramStep(self, options, signature):
         state = self._prepareRun(options, signature)
-        options = {**options, "--random_seed": state["seed"]}
+        options = {**options, self._seedOption: state["seed"]}
         there = self.getRun().checkpoints()
         if there:
             options.update(self._goingOn(options, there[-1]))
@@ -83,7 +84,7 @@ class ProgramProtocol:
                 return state
             self._removeFiles(state.get("root", self._root()))      # perhaps of another program
         self._removeFiles(self._root())
-        seed = options["--random_seed"]
+        seed = options[self._seedOption]
         state = {"identity": identity, "seed": int(time.time()) if seed < 0 else seed, "root": self._root()}
         with open(path, "w") as file:
             json.dump(state, file)

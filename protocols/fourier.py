@@ -51,14 +51,20 @@ def _set_is_flipped(protocol):
 def fourier_errors(protocol):
     errors = _limit_errors(protocol)
     if protocol.doCorrectAmplitudes:
-        errors += _ctf_errors(protocol.inputParticles.get())
-        if _set_is_flipped(protocol) and not phase_flipped(protocol):
-            errors.append("*Are the images CTF phase flipped?* says No, but the particles are marked as phase-flipped "
-                          "where they were made.  Choose Yes, or what the set says.")
+        errors += ctf_errors(protocol.inputParticles.get()) + flip_errors(protocol)
     return errors
 
 
-def _ctf_errors(particles):
+def flip_errors(protocol):
+    """An error when the user says that flipped particles are not."""
+    if not _set_is_flipped(protocol) or phase_flipped(protocol):
+        return []
+    return ["*Are the images CTF phase flipped?* says No, but the particles are marked as phase-flipped where they were "
+            "made.  Choose Yes, or what the set says."]
+
+
+def ctf_errors(particles):
+    """Errors of the particles' CTFs: there are none, or their microscope is none."""
     if not particles.hasCTF():
         return ["The particles have no CTF, expected one to correct for.  Estimate or import it, or say No to "
                 "*Use CTF-amplitude correction?*."]
@@ -87,7 +93,12 @@ def _limit_errors(protocol):
 
 
 def fourier_warnings(protocol):
-    if not protocol.doCorrectAmplitudes or _set_is_flipped(protocol) or not phase_flipped(protocol):
+    return flip_warnings(protocol) if protocol.doCorrectAmplitudes else []
+
+
+def flip_warnings(protocol):
+    """A warning when the user says that particles are flipped which nobody marked."""
+    if _set_is_flipped(protocol) or not phase_flipped(protocol):
         return []
     return ["*Are the images CTF phase flipped?* says Yes, but the particles are not marked as phase-flipped.  Go on "
             "only if you know that they were flipped before they came into the project."]

@@ -57,6 +57,9 @@ def final_lines(run, max_iterations):
 def _state_lines(run, iteration):
     info = run.info(iteration)
     pixel_size = run.pixel_size(iteration)
+    if "meanCC" in info:
+        return [f"Mean correlation of the particles with their references {info['meanCC']:.3f}.",
+                occupancy_line(run.classes(iteration))]
     lines = [f"Log-likelihood {info['logLikelihood']:.8g}; a particle's best pose holds "
              f"{100 * info['pMax']:.0f} % of its probability on average."]
     if info.get("maxres", 0) > 0:
