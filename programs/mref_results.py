@@ -5,7 +5,7 @@ from .results import PER_CLASS, Run
 class MrefRun(Run):
     """The files of one run of mref_ali2d; ``oroot`` is its output folder and a slash."""
 
-    info_labels = ("meanCC", "criterion", "changed", "seconds")
+    info_labels = ("meanCC", "changed", "seconds")
     class_labels = (*PER_CLASS, "maxCC")
 
     @classmethod

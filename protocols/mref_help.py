@@ -44,7 +44,7 @@ shiftX
     the place that this one found, so that 2 to 4 px are usually enough.  The time grows with the number of shifts; 0
     keeps particles where they are.
 shiftY
-    The same along y.
+    The same along y.  Usually as far as along x.
 shiftStep
     Shifts are tried in steps of this size, and the best is refined between them.  1 is fine; 2 saves time for large
     images with little detail, 0.5 is careful.

@@ -36,7 +36,15 @@ def iteration_line(axes, history, values, color, **options):
     axes.plot(history.iterations, values, color=color, marker=marker, **options)
 
 
-def _nothing(axes, text):
+def mark_convergence(axes, value, text):
+    """A line at the value below which a run has converged."""
+    axes.axhline(value, color=RED, linewidth=1.2, linestyle=(0, (4, 3)))
+    axes.annotate(text, (0, value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
+                  ha="left", va="bottom", color=RED, fontsize=8.5)
+
+
+def nothing(axes, text):
+    """Empty axes that say why."""
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center",
@@ -62,12 +70,10 @@ def _signal_change(axes, history, eps):
     change = _largest(history.classes["signalChange"]) / 1000
     positive = np.where(change > 0, change, np.nan)
     if np.isnan(positive).all():
-        return _nothing(axes, "known from the second iteration on")
+        return nothing(axes, "known from the second iteration on")
     iteration_line(axes, history, positive, BLUE)
     if eps:
-        axes.axhline(eps, color=RED, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate(f"converged below {eps:g}", (0, eps), xycoords=("axes fraction", "data"), xytext=(4, 3),
-                      textcoords="offset points", ha="left", va="bottom", color=RED, fontsize=8.5)
+        mark_convergence(axes, eps, f"converged below {eps:g}")
     axes.set(ylabel="largest relative change", yscale="log")
     iteration_axis(axes, history)
 
@@ -76,7 +82,7 @@ def _mirror_fraction(axes, history, eps):
     """Bars of the newest iteration."""
     fraction = history.classes["mirrorFraction"][-1]
     if not (fraction > 0).any():
-        return _nothing(axes, "mirrors were not searched")
+        return nothing(axes, "mirrors were not searched")
     number = np.arange(1, len(fraction) + 1)
     axes.bar(number, fraction, width=0.8 if len(number) > 3 else 0.4, color=BLUE)
     axes.axhline(0.5, color=muted(axes), linewidth=1, linestyle=(0, (1, 2)))

@@ -41,7 +41,7 @@ class Spectra(NamedTuple):
         if not run.has_spectra(shown):
             raise UserError(f"{run.prefix(shown)}noise.xmd: no such file")
         numbers = [number for number in iterations or run.iterations() if run.has_spectra(number)]
-        beside = _few(numbers, MOST_NAMED)
+        beside = few(numbers, MOST_NAMED)
         order = [*beside[:-1], FINAL] if shown is FINAL else sorted({*beside, shown})   # FINAL is the last iteration
         return cls(shown, {result: run.spectra(result) for result in order},
                    run.info(shown).get("maxres", np.nan), run.pixel_size(shown))
@@ -83,7 +83,7 @@ def _noise_spectra(axes, spectra):
            linestyle=(0, (4, 2)))
     _power_axes(axes, spectra)
     _group_legend(axes, groups)
-    _say_which(axes, spectra)
+    say_which(axes, spectra.shown)
 
 
 def _ssnr(axes, spectra):
@@ -91,13 +91,13 @@ def _ssnr(axes, spectra):
         _curve(axes, group.frequency, group.ssnr, **options)
     _ssnr_axes(axes, spectra)
     _group_legend(axes, spectra.groups)
-    _say_which(axes, spectra)
+    say_which(axes, spectra.shown)
 
 
 def _named(groups):
     """(group, options of its line) of every group; those that the legend has no room for get no label."""
     colors = _DEFOCUS(np.linspace(0, 1, len(groups)) if len(groups) > 1 else [0.0])
-    named = {group.number for group in _few(groups, MOST_NAMED)}
+    named = {group.number for group in few(groups, MOST_NAMED)}
     optics = len({group.optics_group for group in groups}) > 1
     for group, color in zip(groups, colors):
         name = f"{np.mean(group.defocus) / 1e4:.2f}" if group.defocus else \
@@ -112,39 +112,43 @@ def _group_legend(axes, groups):
     title = "defocus (µm)" if groups[0].defocus else "noise group" if len(groups) > 1 else None
     if len(groups) > MOST_NAMED:
         title += f"\n{MOST_NAMED} of {len(groups)} groups"
-    _legend(axes, title)
+    side_legend(axes, title)
 
 
-def _say_which(axes, spectra):
-    axes.set_title(result_name(spectra.shown), loc="right", fontsize=8.5, fontweight="normal", color=muted(axes))
+def say_which(axes, shown):
+    """Name the result shown, quietly."""
+    axes.set_title(result_name(shown), loc="right", fontsize=8.5, fontweight="normal", color=muted(axes))
 
 
 # ---- one result beside the others
 
 def _noise_development(axes, spectra):
-    for groups, options in _iterations(axes, spectra):
+    for groups, options in over_iterations(axes, spectra.results, spectra.shown):
         _curve(axes, groups[0].frequency, mean(groups, "noise"), **options)
         _curve(axes, groups[0].frequency, mean(groups, "signal"), linestyle=(0, (4, 2)), **{**options, "label": None})
     _power_axes(axes, spectra)
-    _legend(axes, "iteration")
+    side_legend(axes, "iteration")
 
 
 def _ssnr_development(axes, spectra):
-    for groups, options in _iterations(axes, spectra):
+    for groups, options in over_iterations(axes, spectra.results, spectra.shown):
         _curve(axes, groups[0].frequency, mean(groups, "ssnr"), **options)
     _ssnr_axes(axes, spectra)
-    _legend(axes, "iteration")
+    side_legend(axes, "iteration")
 
 
-def _iterations(axes, spectra):
-    """(groups, options of the line) of every result: the later the stronger, the one shown in another colour."""
+def over_iterations(axes, results, shown):
+    """(value, options of the line) of every one of ``results`` {result: value}, in order.
+
+    The later the stronger; the one ``shown`` in another colour.
+    """
     back, ink = np.array(to_rgb(axes.get_facecolor())), np.array(to_rgb(BLUE))
-    for (result, groups), strength in zip(spectra.results.items(), np.linspace(FAINTEST, 1, len(spectra.results))):
+    for (result, value), strength in zip(results.items(), np.linspace(FAINTEST, 1, len(results))):
         label = "final" if result is FINAL else str(result)
-        if result == spectra.shown:
-            yield groups, {"color": ORANGE, "linewidth": 2.2, "zorder": 3, "label": label}
+        if result == shown:
+            yield value, {"color": ORANGE, "linewidth": 2.2, "zorder": 3, "label": label}
         else:
-            yield groups, {"color": (1 - strength) * back + strength * ink, "linewidth": 1.2, "label": label}
+            yield value, {"color": (1 - strength) * back + strength * ink, "linewidth": 1.2, "label": label}
 
 
 def mean(groups, curve):
@@ -198,12 +202,13 @@ def _mark_limit(axes, spectra):
                   textcoords="offset points", ha=align, va="top", color=muted(axes), fontsize=8.5)
 
 
-def _legend(axes, title):
+def side_legend(axes, title):
+    """A legend to the right of the axes."""
     axes.legend(title=title, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.4, labelspacing=0.3,
                 borderaxespad=0.3, alignment="left")
 
 
-def _few(items, most):
+def few(items, most):
     """At most so many of a list, evenly chosen, the first and the last among them."""
     if len(items) <= most:
         return list(items)

@@ -14,9 +14,11 @@ from pyworkflow.viewer import DESKTOP_TKINTER
 import mlalign
 import mlalign.bibtex
 
-PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D", "MlalignProtMLTomo": "ML tomo"}
+PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D", "MlalignProtMLTomo": "ML tomo",
+             "MlalignProtMref": "multi-ref ali2d"}
 WIZARDS = {"MlalignParticleRadiusWizard": ["radius"]}
-TREE = {"Protocols SPA": {("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D"],
+TREE = {"Protocols SPA": {("2D", "Align"): ["MlalignProtMref"],
+                          ("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMref"],
                           ("3D", "Classify"): ["MlalignProtMLTomo"]},
         "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo"]}}
 VIEWS = {"Protocols SPA": "pwem", "Tomography": "tomo"}      # the package whose tree each extends

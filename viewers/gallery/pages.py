@@ -5,6 +5,7 @@ from PyQt5.QtGui import QColor, QPalette
 from PyQt5.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ...programs.errors import UserError
+from ...programs.mref_results import MrefRun
 from . import theme
 
 
@@ -65,8 +66,18 @@ class PlotPage(QWidget):
 
 def draw_history(figure, run, iteration, only):
     """All plots of a run's history as it is now, whatever the iteration."""
-    from .. import plots, style
-    plots.draw(figure, run.history(), style=style.DARK)
+    from .. import alignments, plots, style
+    aligned = MrefRun.of_run(run)
+    if aligned is None:
+        plots.draw(figure, run.history(), style=style.DARK)
+    else:
+        alignments.draw(figure, aligned.history(), style=style.DARK)
+
+
+def draw_poses(figure, run, iteration, only):
+    """Where and how turned the particles lie at one iteration."""
+    from .. import alignments, style
+    alignments.draw_poses(figure, alignments.Poses.of_run(run, iteration), style=style.DARK)
 
 
 def draw_spectra(figure, run, iteration, only):

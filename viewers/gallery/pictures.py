@@ -233,6 +233,7 @@ def _class_columns(table):
                              lambda value: f"{value:.1f} Å" if value > 0 else "unknown", descending=False),
         "weight": Column("Weight", weight, "{:,.1f}".format),
         "mirrorFraction": Column("Mirrored", column("mirrorFraction"), lambda value: f"{100 * value:.0f} %"),
+        "maxCC": Column("Correlation", column("maxCC"), "{:.3f}".format),
         "signalChange": Column("Signal change", column("signalChange") / 1000, "{:.2g}".format),
     }
     return {key: column for key, column in columns.items()

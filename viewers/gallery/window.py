@@ -17,11 +17,12 @@ from PyQt5.QtWidgets import (
 )
 
 from ...programs.errors import UserError
+from ...programs.mref_results import MrefRun
 from . import export
 from .controls import IterationBar, TopBar, bar
 from .details import Details
 from .grid import ThumbnailDelegate, ThumbnailModel, ThumbnailView
-from .pages import Page, PlotPage, draw_history, draw_spectra
+from .pages import Page, PlotPage, draw_history, draw_poses, draw_spectra
 
 POLL = 1500                 # ms between looks for new iterations
 CLASSES, CONVERGENCE = range(2)     # pages; others may follow
@@ -80,6 +81,9 @@ class GalleryWindow(QMainWindow):
         pages = [Page("Convergence", "Plots over the iterations", self.convergence, "plots", follows=False)]
         if self.run.has_spectra(self.pictures.iteration):
             pages.append(Page("Spectra", "Power of noise and signal at an iteration", self.spectra, "spectra"))
+        if MrefRun.of_run(self.run):
+            pages.append(Page("Poses", "Shifts, rotations and correlations of the particles at an iteration",
+                              PlotPage(draw_poses), "poses"))
         return pages
 
     def _build(self):
