@@ -29,7 +29,7 @@ from .tomo_start import SETTLED, TomoStart
 
 REACH = 4.0                # shifts searched, in standard deviations
 SMALLEST_OFFSET = 0.5      # voxels
-LOCAL_WINDOW = 3.0         # voxels around where a particle is, when its orientation is known
+LOCAL_WINDOW = 2.0         # voxels around where a particle is, when its orientation is known
 LONGEST_GROWTH = 4         # iterations at one resolution before growing anyway
 GROWTH_SHARE = 0.6         # of a stage's iterations, by which its full resolution should be reached
 GROWTH = 1.3
@@ -249,7 +249,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     def _narrow(self, totals):
         """Search shifts no farther than particles have weight."""
         if self.stage.limit is None and totals.squared_shift > 0:
-            wanted = 1.0 if self.search.grown else self._wanted_radius(self.model.sigma_offset)
+            near = self.search.grown or self.stage.local
+            wanted = 1.0 if near else self._wanted_radius(self.model.sigma_offset)
             self.shift_radius = float(np.clip(totals.reach(), min(wanted, self.shift_radius), self.shift_radius))
 
     def _grow(self, result, totals):

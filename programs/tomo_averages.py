@@ -6,7 +6,9 @@ import numpy as np
 from .engine import resolution
 from .engine.pose_refinement import Refinement
 from .engine.volume_estimator import one_hot
+from .tomo_stages import start_maxres
 
+MARGIN = 1.1               # frequencies looked at then, over the highest that averages agree in
 FILTER_WIDTH = 0.02        # of the low-pass of --filter, 1/voxel
 REFINED = 3                # rounds of refining poses and averaging in the end
 
@@ -58,7 +60,10 @@ class TomoAverages:
             return None
         totals = self._average()
         self.log("refining orientations and shifts off their grids")
-        step = self.stage.ang
+        step, finest, variance = self.stage.ang, self.maxres, self.model.variance
+        self._work_at(min(finest, MARGIN * float(resolution.crossing(
+            self.ball.k / (2 * np.pi), self._fsc(totals)).max())))
+        totals = self._average()
         for _ in range(REFINED):
             # without the frequencies in which averages are noise: there every particle would stay with its own
             trusted = self._weighted(self.model, self._fsc(totals), resolution.wiener)
@@ -66,9 +71,19 @@ class TomoAverages:
                 self.poses, self.half_of, step, self.workers)
             totals = self._average()
             step /= 2
+        self._work_at(finest)
+        self.model = replace(self.model, variance=variance)
+        totals = self._average()
         result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
         result.info.update(self.last_info)
         return result
+
+    def _work_at(self, maxres):
+        """Bring everything to another highest frequency."""
+        maxres = max(maxres, start_maxres(self.ball.radius, self.maxres))
+        if maxres != self.maxres:
+            self._enter(maxres, self.model.sigma_offset)
+            self.model = self.model.on(self.ball)
 
     def _average(self):
         """Make the references averages of the particles in their poses; their totals."""
