@@ -21,6 +21,7 @@ TREE = {"Protocols SPA": {("2D", "Align"): ["MlalignProtMref"],
                           ("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMref"],
                           ("3D", "Classify"): ["MlalignProtMLTomo"]},
         "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo"]}}
+WITHOUT_DOI = {"Joyeux2002"}
 VIEWS = {"Protocols SPA": "pwem", "Tomography": "tomo"}      # the package whose tree each extends
 
 
@@ -108,8 +109,9 @@ def test_logo(domain):
 def test_citations(domain):
     references = parseBibTex(mlalign.bibtex.__doc__)
     assert set(mlalign._references) <= set(references)
-    for entry in references.values():
-        assert entry["doi"] in entry["url"] and entry["year"] and entry["journal"]
+    for key, entry in references.items():
+        assert key in WITHOUT_DOI or entry["doi"] in entry["url"]
+        assert entry["year"] and entry["journal"] and entry["pages"]
 
 
 def test_help_of_every_protocol_and_parameter(domain):

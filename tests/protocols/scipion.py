@@ -108,6 +108,15 @@ def new_mlf2d(project, particles, references=None, **parameters):
     return _new(project, MlalignProtMLF2D, particles, references, parameters)
 
 
+def new_mref(project, particles, references, output="outputAverages", **parameters):
+    """A new multi-ref ali2d; references: a protocol whose ``output`` they are."""
+    from mlalign.protocols import MlalignProtMref
+    protocol = project.newProtocol(MlalignProtMref, **parameters)
+    connect(protocol.inputParticles, particles, "outputParticles")
+    connect(protocol.inputReferences, references, output)
+    return protocol
+
+
 def _new(project, cls, particles, references, parameters):
     protocol = project.newProtocol(cls, **parameters)
     connect(protocol.inputParticles, particles, "outputParticles")
