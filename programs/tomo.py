@@ -162,7 +162,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
             return self.stage.limit * self.scale
         if self.options.dont_align or self.options.only_average:
             return 0.0
-        if self.stage.local:
+        if self._shifts_known:
             return LOCAL_WINDOW
         return float(min(np.ceil(REACH * max(sigma_offset, SMALLEST_OFFSET)), self.stage.box // 2 - 1))
 
@@ -171,6 +171,11 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         """Whether the run begins at low resolution: where references come from chance."""
         o = self.options
         return o.nref is not None and not (o.no_grow or o.keep_angles or self.stages[0].local or self._poses_known)
+
+    @property
+    def _shifts_known(self):
+        """Whether particles are nearly where they were given, or found in an earlier stage."""
+        return self.stage.local or self.options.dont_rotate or self.options.keep_angles
 
     @property
     def _poses_known(self):
@@ -249,7 +254,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     def _narrow(self, totals):
         """Search shifts no farther than particles have weight."""
         if self.stage.limit is None and totals.squared_shift > 0:
-            near = self.search.grown or self.stage.local
+            near = self.search.grown or self._shifts_known
             wanted = 1.0 if near else self._wanted_radius(self.model.sigma_offset)
             self.shift_radius = float(np.clip(totals.reach(), min(wanted, self.shift_radius), self.shift_radius))
 

@@ -95,9 +95,7 @@ class Search:
         ang, psi = (max(angle, self.coarse_step(ball)) for angle in (stage.ang, stage.psi))
         grid = directions(min(ang, 45.0)) @ turn.T
         grid = grid[asymmetric_unit(grid, self.group)]
-        centres = np.rint(anchor.shifts) if anchor is not None and o.keep_angles else None
-        if self.grown:
-            centres = np.rint(poses.shifts)
+        centres = np.rint(poses.shifts) if self.grown or o.keep_angles else None
         return Plan(Orientations(towards(grid), self._turns(psi)), shifts, None, centres, tilts, o.maxCC, step=step)
 
     def _turns(self, step, limit=None):
