@@ -60,7 +60,7 @@ class TomoAverages:
             return None
         totals = self._average()
         self.log("refining orientations and shifts off their grids")
-        step, finest, variance = self.stage.ang, self.maxres, self.model.variance
+        step, finest, noise = self.stage.ang, self.maxres, (self.ball.k, self.model.variance)
         self._work_at(min(finest, MARGIN * float(resolution.crossing(
             self.ball.k / (2 * np.pi), self._fsc(totals)).max())))
         totals = self._average()
@@ -72,7 +72,7 @@ class TomoAverages:
             totals = self._average()
             step /= 2
         self._work_at(finest)
-        self.model = replace(self.model, variance=variance)
+        self.model = replace(self.model, variance=np.interp(self.ball.k, *noise))
         totals = self._average()
         result = self._result(totals, np.zeros(self.references), 0.0, 0.0)
         result.info.update(self.last_info)
