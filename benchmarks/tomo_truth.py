@@ -7,9 +7,10 @@ $MLALIGN_TEST_DATA/maps), in random orientations, shifts of 2 voxels, tilts of -
 0.15; one set, and for each seed a random start: "ml_tomo --nref 2 --ang 15 --iter 25 --random_seed SEED --thr 1".
 
 ARI is the adjusted Rand index of found and true classes (1: the same).  Errors are medians over the particles of a
-species that are in its class; the proteasome's orientation counts up to its symmetry (D7; axes as in its map).  The
-Fourier shell correlation is that of a class average with the true reference, brought onto it as well as can be, per
-shell of one Fourier voxel.  --picture draws central slices of truth and averages of the first seed.
+species that are in its class; the proteasome's orientation counts up to its symmetry (D7, about the axes that its map
+has), of which the direction of its 7-fold axis is given, too.  The Fourier shell correlation is that of a class average
+with the true reference, brought onto it as well as can be, per shell of one Fourier voxel.  --picture draws central
+slices of truth and averages of the first seed.
 """
 import os
 import sys
@@ -34,6 +35,8 @@ from mlalign.programs.tomo_results import TomoRun
 SPECIES = {"proteasome": ("3j9i_10A", "D7"), "ribosome": ("4v4r_10A", "C1")}       # map, point group
 BOX, VOXEL, SNR = 32, 10, 0.15            # voxels, Å
 POSE = ("ref", "angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ")
+ANGLES = POSE[1:4]
+ERRORS = "angle error °", "of its axis °", "shift error px", "FSC 0.5 at Å"
 REACH = 8                                 # voxels that a class average may be off its reference
 EDGE = 4                                  # voxels, of the soft mask that volumes are compared inside
 HALF = 0.5                                # a Fourier shell correlation that counts as resolved
@@ -64,6 +67,19 @@ def own_symmetry(volume, name):
 
 def columns(table):
     return {label: table[label] for label in POSE}
+
+
+def axis_errors(group, motion, true, found):
+    """Degrees (N,) between a symmetry axis in rotations (N, 3, 3) that are true and in those that were found.
+
+    The axis is that of the group's second element; motion: (4, 4) from the reference to the class average.
+    """
+    if len(group) == 1:
+        return np.nan
+    axis = Rotation.from_matrix(group[1]).as_rotvec()
+    axis /= np.linalg.norm(axis)
+    expected, there = axis @ true, (motion[:3, :3] @ axis) @ found          # in the particles
+    return np.rad2deg(np.arccos(np.minimum(abs((expected * there).sum(-1)), 1)))
 
 
 # ---- averages
@@ -114,16 +130,19 @@ class Found:
         images = columns(result.images())
         self.ari = score3d(truth, images, groups)["ari"]
         self.angle, self.shift = pose_errors3d(truth, images, groups)
-        self.species = truth["ref"]
+        self.species, self.axis = truth["ref"], np.full(len(truth["ref"]), np.nan)
         self.classes = []
         for found, (true, motion) in class_motions3d(truth, images, groups).items():
+            mine = (self.species == true) & (images["ref"] == found)
+            self.axis[mine] = axis_errors(groups[true], motion, *(
+                rotation_matrix(*(poses[label][mine] for label in ANGLES)) for poses in (truth, images)))
             average = read_volume(result.average_path(FINAL, found))[0]
             self.classes.append((true, average, *compared(references[true - 1], average, motion)))
 
     def errors(self, true):
-        """Median errors (degrees, voxels) of a species; None where no class is its own."""
+        """Median errors of a species: degrees, degrees of its axis, voxels; NaN where it has no axis, or no class."""
         mine = (self.species == true) & np.isfinite(self.angle)
-        return tuple(float(np.median(errors[mine])) for errors in (self.angle, self.shift)) if mine.any() else None
+        return [np.median(errors[mine]) if mine.any() else np.nan for errors in (self.angle, self.axis, self.shift)]
 
     def curve(self, true):
         """FSC of the class of a species, of the better one where it has several; None where it has none."""
@@ -132,15 +151,18 @@ class Found:
 
 
 def print_scores(seed, found, cpu, table):
+    """A row of the table."""
     cells = []
     for true in range(1, len(SPECIES) + 1):
-        errors, curve = found.errors(true), found.curve(true)
-        cells += ["-"] * 3 if errors is None else [f"{errors[0]:.1f}", f"{errors[1]:.2f}", resolved(curve)]
+        errors = [f"{error:.2f}" if np.isfinite(error) else "-" for error in found.errors(true)]
+        cells += [*errors, resolved(found.curve(true))]
     table.row(seed, f"{found.ari:.3f}", *cells, f"{cpu:.0f}")
 
 
 def resolved(curve):
-    """Å at which an FSC falls below one half."""
+    """Å at which an FSC falls below one half, as text."""
+    if curve is None:
+        return "-"
     frequency = np.arange(1, len(curve) + 1) / BOX
     where = crossing(frequency, curve[None], HALF)[0]
     return f"{VOXEL / where:.0f}" if where else "-"
@@ -183,19 +205,18 @@ def measure(folder, maps, options):
     data = folder / "data"
     data.mkdir(exist_ok=True)
     call("simulate_tomo", "--maps", *maps, "-n", count, "--box", BOX, "--voxel_size", VOXEL, "--snr", SNR,
-        "--wedge", -60, 60, "--seed", 1, "-o", f"{data}/")
+         "--wedge", -60, 60, "--seed", 1, "-o", f"{data}/")
     references = [read_volume(data / f"reference{number:06d}.mrc")[0] for number in range(1, len(SPECIES) + 1)]
     groups = {true: own_symmetry(reference, name)
               for true, (reference, (_, name)) in enumerate(zip(references, SPECIES.values()), 1)}
     truth = columns(read_star(data / "truth.xmd", ["particles"])["particles"])
     print(f"{count} subtomograms of {BOX} voxels, SNR {SNR}\n")
-    table = Table("seed", "ARI   ", *(f"{name}: {what}" for name in SPECIES for what in
-                                      ("angle error °", "shift error px", "FSC 0.5 at Å")), "CPU s")
+    table = Table("seed", "ARI   ", *(f"{name}: {what}" for name in SPECIES for what in ERRORS), "CPU s")
     runs = {}
     for seed in range(1, options.seeds + 1):
         oroot = folder / f"seed{seed}" / "tomo"
         usage = call("ml_tomo", "-i", data / "particles.xmd", "--missing", data / "missing.xmd", "--nref", 2,
-                    "--ang", 15, "--iter", iterations, "--random_seed", seed, "--thr", 1, "--oroot", oroot)
+                     "--ang", 15, "--iter", iterations, "--random_seed", seed, "--thr", 1, "--oroot", oroot)
         runs[seed] = Found(TomoRun(str(oroot)), truth, references, groups)
         print_scores(seed, runs[seed], usage.cpu, table)
     print_correlations(runs)
