@@ -13,6 +13,7 @@ from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.formats.star import read_star
 from mlalign.programs.results import Run
+from mlalign.tests.programs.tomo_planted import TomoScene
 
 PROGRAMS = {"ml_align2d": (ml_align2d, ml2d), "mlf_align2d": (mlf_align2d, mlf2d)}      # command line, run
 BARE = {"ml_align2d": [], "mlf_align2d": ["--no_ctf", "--sampling_rate", "3"]}          # for images without metadata
@@ -146,3 +147,9 @@ def planted(scene):
 @pytest.fixture(scope="module")
 def classified(scene):
     return scene.classified
+
+
+@pytest.fixture(scope="session")
+def tomo_scene(tmp_path_factory):
+    """24 subtomograms of 16 px, two classes, shifts of 0.7 px, a missing wedge; runs of ml_tomo on them."""
+    return TomoScene(tmp_path_factory.mktemp)

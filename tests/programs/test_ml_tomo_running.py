@@ -1,0 +1,389 @@
+"""Every way of running ml_tomo does what its help says, on subtomograms whose truth is known."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlalign.programs.engine.missing import Region
+from mlalign.programs.engine.sphere import symmetry
+from mlalign.programs.formats.mrc import read_volume, write_volume, write_volume_stack
+from mlalign.programs.formats.star import read_star, write_star
+from mlalign.programs.geometry3d import angular_distance, rotation_matrix
+from mlalign.tests.programs.measures import correlation
+from mlalign.tests.programs.tomo_planted import BOX, COUNT, POSES, TomoPlanted, run_tomo, volumes
+
+POSED = "--dont_align --iter 1"
+
+
+@pytest.fixture(scope="module")
+def planted(tomo_scene):
+    return tomo_scene.planted
+
+
+@pytest.fixture(scope="module")
+def classified(tomo_scene):
+    return tomo_scene.classified
+
+
+def matrices(table):
+    return rotation_matrix(*(table[label] for label in POSES[:3]))
+
+
+def shifts(table):
+    return np.stack([table[label] for label in POSES[3:]], 1)
+
+
+def turned(one, other):
+    """Degrees between particles' orientations in two tables."""
+    return angular_distance(matrices(one), matrices(other))
+
+
+def inside(radius=BOX / 2 - 1):
+    z, y, x = np.mgrid[:BOX, :BOX, :BOX] - BOX // 2
+    return x**2 + y**2 + z**2 < radius**2
+
+
+def same_files(one, other, names=("_img.xmd", "_ref000001.mrc", "_ref000002.mrc", ".fsc")):
+    return all(Path(one.oroot + name).read_bytes() == Path(other.oroot + name).read_bytes() for name in names)
+
+
+# ---- references
+
+def test_ref(planted, classified):
+    found = classified()
+    scores = found.scores(planted.truth)
+    assert scores["ari"] == 1 and scores["angle"] < 15 and scores["shift"] < 1
+
+
+def test_nref_from_chance(planted, tmp_path):
+    found = run_tomo("-i", planted.particles, "--missing", planted.missing, "--nref", 2, "--oroot", tmp_path / "run",
+                     *"--ang 30 --iter 5 --maxres 0.3 --limit_trans 2 --no_refine --restarts 2 --random_seed 1".split())
+    assert len(found.classes()) == 2 and len(re.findall("start [12]: log-likelihood", found.log)) == 2
+    assert found.info(0)["maxres"] < found.info(5)["maxres"] == pytest.approx(0.3)      # begins at low resolution
+    assert found.scores(planted.truth)["accuracy"] > 0.7
+
+
+def test_no_grow_is_at_full_resolution_at_once(classified):
+    found = classified("--nref 2 --iter 3", references="")              # with --no_grow
+    assert [found.info(i)["maxres"] for i in range(4)] == pytest.approx([0.3] * 4)
+    assert found.info(3)["logLikelihood"] > found.info(1)["logLikelihood"]
+
+
+def test_references_with_weights(planted, classified, tmp_path):
+    write_star(tmp_path / "refs.xmd", {"classes": {"image": [f"{k}@{planted.references}" for k in (2, 1)],
+                                                   "weight": [3.0, 1.0]}})
+    found = classified("--iter 0", references=str(tmp_path / "refs.xmd"))
+    np.testing.assert_allclose(found.classes(0)["weight"], [0.75, 0.25])
+    np.testing.assert_allclose(found.averages_of(0), classified("--iter 0").averages_of(0)[::-1], atol=1e-5)
+
+
+def test_fractions(classified, tmp_path):
+    (tmp_path / "fractions.txt").write_text("0.2 0.8")
+    found = classified(f"--iter 1 --frac {tmp_path / 'fractions.txt'} --fix_fractions")
+    np.testing.assert_allclose(found.classes(1)["weight"], [0.2, 0.8])
+
+
+def test_maxcc_knows_no_grey_scale(planted, classified, tmp_path):
+    write_volume_stack(tmp_path / "scaled.mrcs", 7 * volumes(planted.references))
+    plain = classified("--maxCC --iter 1")
+    scaled = classified("--maxCC --iter 1", references=str(tmp_path / "scaled.mrcs"))
+    for label in ("ref", *POSES):
+        np.testing.assert_allclose(scaled.particles[label], plain.particles[label], atol=1e-4, err_msg=label)
+    np.testing.assert_allclose(scaled.averages, plain.averages, atol=1e-4)
+    assert plain.scores(planted.truth)["ari"] == 1
+
+
+# ---- known poses
+
+def test_only_average_is_the_average_of_the_particles(planted, classified):
+    found = classified("--only_average --nref 2", particles=planted.true, references="")
+    assert found.iterations()[-1] == 1
+    for label in ("ref", *POSES[3:]):
+        np.testing.assert_allclose(found.particles[label], planted.truth[label], atol=1e-4)
+    assert turned(found.particles, planted.truth).max() < 1e-3
+    for average, true in zip(found.averages, volumes(planted.references)):
+        assert correlation(average[inside()], true[inside()]) > 0.8
+
+
+def test_only_average_without_poses_and_wedges_is_the_mean(planted, classified, tmp_path):
+    still = {label: np.zeros(COUNT) for label in POSES}
+    path = planted.table(tmp_path / "still.xmd", without=["missingRegionNumber"], ref=np.ones(COUNT, int), **still)
+    found = run_tomo("-i", path, "--nref", 1, "--only_average", "--oroot", tmp_path / "mean", "--ang", 30,
+                     "--radius", BOX / 2 - 1)
+    mean = planted.volumes.mean(0)
+    spectrum = np.fft.fftn(mean)
+    spectrum[0, 0, 0] = 0
+    mean = np.fft.ifftn(spectrum).real
+    assert correlation(found.averages[0][inside(5)], mean[inside(5)]) > 0.95
+    slope = np.polyfit(mean[inside(5)], found.averages[0][inside(5)], 1)[0]
+    assert slope == pytest.approx(1, abs=0.1)
+
+
+def test_keep_angles(planted, classified):
+    """One class from given poses is a good reference at once; from chance it is none."""
+    true = volumes(planted.references)
+    kept = classified("--nref 1 --keep_angles --iter 0", particles=planted.true, references="").averages_of(0)[0]
+    lost = classified("--nref 1 --iter 0", particles=planted.true, references="").averages_of(0)[0]
+    both = np.tensordot(np.bincount(planted.truth["ref"])[1:], true, 1)
+    assert correlation(kept[inside()], both[inside()]) > 0.75
+    assert correlation(lost[inside()], both[inside()]) < correlation(kept[inside()], both[inside()]) - 0.2
+
+
+def test_dont_align_moves_nothing(planted, classified):
+    found = classified(POSED, particles=planted.true)
+    assert turned(found.particles, planted.truth).max() < 1e-3
+    np.testing.assert_allclose(shifts(found.particles), shifts(planted.truth), atol=1e-4)
+    np.testing.assert_array_equal(found.particles["ref"], planted.truth["ref"])
+
+
+def test_dont_rotate_finds_shifts(planted, classified, tmp_path):
+    unshifted = planted.table(tmp_path / "unshifted.xmd", planted.true, shiftX=np.zeros(COUNT), shiftY=np.zeros(COUNT),
+                              shiftZ=np.zeros(COUNT))
+    found = classified("--dont_rotate --iter 1", particles=unshifted)
+    assert turned(found.particles, planted.truth).max() < 1e-3
+    off = np.linalg.norm(shifts(found.particles) - shifts(planted.truth), axis=1)
+    assert np.median(off) < 0.7 and np.median(np.linalg.norm(shifts(planted.truth), axis=1)) > 0.9
+
+
+# ---- search
+
+def test_local_search_stays_near_and_goes_on(planted, classified):
+    """Particles 12 degrees off are found by steps of 8, not farther than the window, however it is limited."""
+    given = read_star(planted.particles)["particles"]
+    local = classified("--ang 8 --ang_search 16 --iter 1")
+    away = turned(local.particles, given)
+    assert away.max() <= 2 * 16 + 8 and away.max() > 4
+    assert local.info(1)["angSearch"] == 16
+    before, after = np.median(turned(given, planted.truth)), np.median(turned(local.particles, planted.truth))
+    assert before == pytest.approx(12, abs=0.1) and after < 8
+
+
+def test_anchor(planted, classified, tmp_path):
+    """Steps of 15 degrees within 15: two iterations go farther than one step, unless anchored."""
+    far = planted.table(tmp_path / "far.xmd", planted.true, angleRot=planted.truth["angleRot"] + 40)
+    given = read_star(far)["particles"]
+    free = classified("--ang 15 --ang_search 15 --iter 2", particles=far)
+    anchored = classified("--ang 15 --ang_search 15 --iter 2 --anchor", particles=far)
+    assert turned(anchored.particles, given).max() <= 2 * 15 + 1 < turned(free.particles, given).max()
+
+
+def test_dont_limit_psirange(planted, classified, tmp_path):
+    """Where only psi is wrong, by 120 degrees, a search of all psi finds it and one of a few does not."""
+    wrong = planted.table(tmp_path / "psi.xmd", planted.true, anglePsi=planted.truth["anglePsi"] + 120)
+    limited = classified("--ang 12 --ang_search 12 --iter 1", particles=wrong)
+    free = classified("--ang 12 --ang_search 12 --iter 1 --dont_limit_psirange", particles=wrong)
+    assert np.median(turned(free.particles, planted.truth)) < 15
+    assert np.median(turned(limited.particles, planted.truth)) > 60
+
+
+def test_tilt_limits(planted, classified):
+    found = classified("--tilt0 20 --tiltF 80 --iter 1")
+    tilt = found.particles.numbers("angleTilt")
+    assert tilt.min() >= 20 - 1e-3 and tilt.max() <= 80 + 1e-3
+    everywhere = classified("--iter 1").particles.numbers("angleTilt")
+    assert everywhere.max() > 90
+
+
+def test_limit_trans(classified):
+    found = classified("--limit_trans 1 --iter 1")
+    assert np.linalg.norm(shifts(found.particles), axis=1).max() == pytest.approx(1)
+    assert np.linalg.norm(shifts(classified("--iter 1").particles), axis=1).max() > 1
+
+
+def test_perturb_and_small_angle_turn_the_grid(classified):
+    plain, perturbed = classified("--iter 1"), classified("--iter 1 --perturb")
+    bare = classified("--iter 1 --no_SMALLANGLE")
+    assert turned(plain.particles, perturbed.particles).min() > 0.1
+    assert turned(plain.particles, bare.particles).min() > 0.1
+    np.testing.assert_array_equal(plain.particles["ref"], perturbed.particles["ref"])
+
+
+def test_psi_sampling(classified):
+    found = classified("--psi_sampling 60 --no_SMALLANGLE --iter 1")
+    finer = classified("--psi_sampling 20 --no_SMALLANGLE --iter 1")
+    assert finer.info(1)["logLikelihood"] > found.info(1)["logLikelihood"]
+
+
+@pytest.mark.parametrize("name", ["c2", "d2"])
+def test_symmetry(name, classified):
+    """Averages do not change when turned by the group's rotations, exact in the voxels for half turns."""
+    average = classified(f"--sym {name} --iter 1").averages[0]
+    axes = {"c2": [(1, 2)], "d2": [(1, 2), (0, 2), (0, 1)]}[name]
+    middle = average[1:, 1:, 1:]                                # centred on the origin
+    for plane in axes:
+        assert correlation(np.rot90(middle, 2, plane), middle) > 0.999
+    assert correlation(np.rot90(classified("--iter 1").averages[0][1:, 1:, 1:], 2, (1, 2)), middle) < 0.95
+    assert len(symmetry(name)) == {"c2": 2, "d2": 4}[name]
+
+
+# ---- model
+
+def test_dont_impute_and_impute_iter(planted, classified):
+    """Where what was observed covers everything, imputation goes to the weighted average."""
+    divided = classified(f"{POSED} --dont_impute", particles=planted.true).averages
+    once = classified(POSED, particles=planted.true).averages
+    often = classified(f"{POSED} --impute_iter 12", particles=planted.true).averages
+    assert np.abs(often - divided).max() < 0.1 * np.abs(once - divided).max()
+    assert np.abs(once - divided).max() > 0.01
+
+
+def test_noimp_threshold(planted, classified):
+    """Beyond more particles than there are, no frequency was seen enough."""
+    found = classified(f"{POSED} --dont_impute --noimp_threshold 100", particles=planted.true)
+    assert np.abs(found.averages).max() < 1e-6
+
+
+def test_sigma_shells(classified):
+    plain, shells = classified(), classified("--sigma_shells")
+    assert shells.info(2)["logLikelihood"] > plain.info(2)["logLikelihood"]
+
+
+def test_fixed_parameters(classified):
+    found = classified("--fix_sigma_noise --fix_sigma_offset --noise 1.3 --offset 2.5")
+    for iteration in (0, 1, 2):
+        assert found.info(iteration)["sigmaNoise"] == pytest.approx(1.3, rel=1e-5)
+        assert found.info(iteration)["sigmaOffset"] == pytest.approx(2.5)
+
+
+def test_half_sets(classified):
+    plain, halves = classified(), classified("--half_sets")
+    assert "halfSet" not in plain.particles
+    for iteration in (1, 2, None):
+        half = halves.images(iteration)["halfSet"]
+        np.testing.assert_array_equal(half, halves.particles["halfSet"])
+        assert set(half) == {1, 2} and abs(np.sum(half == 1) - COUNT / 2) <= 1
+    for ref in (1, 2):
+        assert halves.fsc(2, ref)[1].mean() < plain.fsc(2, ref)[1].mean() + 0.05
+
+
+def test_regularisation_draws_references_together(classified):
+    plain, drawn = classified("--iter 1"), classified("--iter 1 --reg0 5 --regF 0 --reg_steps 5")
+    assert correlation(*drawn.averages_of(1)) > correlation(*plain.averages_of(1)) + 0.2
+    assert correlation(*drawn.averages_of(0)) > correlation(*plain.averages_of(0)) + 0.2
+
+
+@pytest.mark.parametrize("option, iteration", [("--filter", 1), ("--ini_filter", 0)])
+def test_filters_leave_out_frequencies(option, iteration, planted, classified):
+    start = "--nref 2 --keep_angles --iter 1 --maxres 0.45"
+    plain, filtered = (classified(words, particles=planted.true, references="").averages_of(iteration)
+                       for words in (start, f"{start} {option}"))
+
+    def high(volumes):
+        k = np.fft.fftfreq(BOX)
+        far = np.sqrt(k**2 + k[:, None] ** 2 + k[:, None, None] ** 2) > 0.3
+        return (np.abs(np.fft.fftn(volumes, axes=(1, 2, 3)))[:, far] ** 2).sum()
+
+    assert high(filtered) < 0.7 * high(plain)
+
+
+def test_mask_tells_classes_apart_by_what_is_inside(planted, classified, tmp_path):
+    """References that differ in two places: the mask says which of them counts."""
+    z, y, x = np.mgrid[:BOX, :BOX, :BOX] - BOX // 2
+
+    def blob(centre):
+        return np.exp(-((x - centre)**2 + y**2 + z**2) / 4.5)
+
+    left, right = (np.sqrt((x - centre)**2 + y**2 + z**2) < 4 for centre in (-3, 3))
+    write_volume_stack(tmp_path / "refs.mrcs", np.stack([blob(-3), blob(3)]))       # each has one of the two
+    rng = np.random.default_rng(1)
+    classes = np.arange(12) % 2
+    mine = [(1 - k) * blob(-3) + 2 * blob(3) + 0.3 * rng.standard_normal((BOX,) * 3) for k in classes]
+    write_volume_stack(tmp_path / "particles.mrcs", np.stack(mine))
+    write_volume(tmp_path / "mask.mrc", left.astype(np.float32))
+    write_star(tmp_path / "in.xmd", {"particles": {"image": [f"{i}@{tmp_path}/particles.mrcs" for i in range(1, 13)],
+                                                   **{label: np.zeros(12) for label in POSES}}})
+    words = ["-i", tmp_path / "in.xmd", "--ref", tmp_path / "refs.mrcs", "--dont_align", "--iter", 1, "--ang", 30]
+    focused = run_tomo(*words, "--oroot", tmp_path / "focused", "--mask", tmp_path / "mask.mrc")
+    np.testing.assert_array_equal(focused.particles["ref"] - 1, classes)
+    everything = run_tomo(*words, "--oroot", tmp_path / "all")
+    assert (everything.particles["ref"] == 2).sum() > 9         # most alike on the right, where all have twice as much
+
+
+def test_weights_instead_of_a_wedge(planted, classified, tmp_path):
+    """A volume of the wedge's weights stands for the wedge."""
+    kz, ky, kx = np.meshgrid(*[2 * np.pi * (np.arange(BOX) - BOX // 2) / BOX] * 3, indexing="ij")
+    seen = Region(1, "wedge_y", y=(-60, 60)).observed(kx, ky, kz).astype(np.float32)
+    write_volume(tmp_path / "weight.mrc", seen)
+    write_star(tmp_path / "regions.xmd", {"noname": {
+        "missingRegionNumber": [1], "missingRegionType": ["weight"], "missingRegionWeight": [f"{tmp_path}/weight.mrc"]}})
+    found = classified(f"--iter 1 --missing {tmp_path / 'regions.xmd'}")
+    np.testing.assert_array_equal(found.particles["ref"], planted.truth["ref"])
+    assert np.median(turned(found.particles, classified("--iter 1").particles)) < 1
+
+
+def test_one_sided_wedge(tmp_path):
+    planted = TomoPlanted(tmp_path, f"--phantoms 1 -n 8 --box {BOX} --snr 2 --offset 0 --wedge 0 70 --seed 2")
+    found = run_tomo("-i", planted.true, "--missing", planted.missing, "--nref", 1, "--only_average", "--oroot",
+                     tmp_path / "half", "--ang", 30)
+    z, y, x = np.mgrid[:BOX, :BOX, :BOX] - BOX // 2
+    length = np.sqrt(x**2 + y**2 + z**2)
+    seen = found.wedges()[0][(length > 1.5) & (length < 7)]
+    assert seen.mean() == pytest.approx(70 / 180, abs=0.07)
+    assert correlation(found.averages[0][inside()], volumes(planted.references)[0][inside()]) > 0.8
+
+
+# ---- size, stages, numbers
+
+def test_dim(planted, classified):
+    found = classified("--dim 12 --maxres 0.4 --iter 1")
+    assert found.info(1)["workingBox"] == 12 and found.info(1)["maxres"] == pytest.approx(0.4 * 12 / BOX)
+    assert found.averages.shape[1:] == (BOX,) * 3
+    scores = found.scores(planted.truth)
+    assert scores["ari"] == 1 and scores["shift"] < 1
+    for average, other in zip(found.averages, classified("--iter 1").averages):
+        assert correlation(average, other) > 0.8
+
+
+def test_radius(classified):
+    found = classified("--radius 6 --iter 1").averages
+    assert not found[:, ~inside(6.1)].any() and found[:, inside(5)].any()
+    assert classified("--iter 1").averages[:, ~inside(6.1)].any()
+
+
+def test_stages_in_one_command(planted, classified):
+    found = classified("--ang 30 15 --ang_search -1 30 --iter 1 1 --dim 12 -1 --maxres 0.4 0.35")
+    assert found.iterations() == [0, 1, 2]
+    assert [found.info(i)["stage"] for i in (1, 2)] == [1, 2]
+    assert [found.info(i)["workingBox"] for i in (1, 2)] == [12, BOX]
+    assert [found.info(i)["angularSampling"] for i in (1, 2)] == [30, 15]
+    assert [found.info(i)["angSearch"] for i in (1, 2)] == [-1, 30]
+    assert "stage 2: 15 degrees within 30, box of 16 voxels" in found.log
+    scores = found.scores(planted.truth)
+    assert scores["ari"] == 1 and scores["angle"] < 10
+
+
+def test_no_refine_ends_with_the_last_iteration(classified):
+    found = classified()
+    for name in ("_img.xmd", "_ref000001.mrc", "_ref000002.mrc", "_wedge000001.mrc", ".fsc"):
+        assert Path(found.oroot + name).read_bytes() == Path(f"{found.oroot}_it000002{name}").read_bytes()
+
+
+def test_istart(classified):
+    found, plain = classified("--istart 5 --iter 1 --reg0 5"), classified("--iter 1")
+    assert found.iterations() == [4, 5]
+    np.testing.assert_allclose(found.averages_of(4), plain.averages_of(0))      # not drawn together to begin with
+
+
+def test_same_seed_same_files_on_any_number_of_threads(tomo_scene, classified):
+    words = "--iter 1 --perturb --restarts 1 --nref 2"
+    one = classified(words, references="")
+    again = run_tomo(*tomo_scene.words(tomo_scene.new_folder("again") / "run", words, references=""))
+    assert same_files(one, again)
+    threads = classified(f"{words} --thr 2", references="")
+    np.testing.assert_array_equal(threads.particles["ref"], one.particles["ref"])
+    np.testing.assert_allclose(threads.averages, one.averages, atol=1e-4)
+    other = classified(f"{words} --random_seed 2", references="")
+    assert not same_files(one, other)
+
+
+def test_doc_gives_other_poses(planted, classified):
+    found = classified(f"{POSED} --doc {planted.true}")
+    assert turned(found.particles, planted.truth).max() < 1e-3
+    np.testing.assert_array_equal(found.particles["ref"], planted.truth["ref"])
+
+
+def test_pixel_size(classified):
+    found = classified("--iter 1 --pixel_size 5")
+    assert found.info(1)["samplingRate"] == 5 and read_volume(found.average_path(1, 1))[1] == pytest.approx(5)
+    np.testing.assert_allclose(found.fsc(1, 1)[0], 2 * classified("--iter 1").fsc(1, 1)[0])
