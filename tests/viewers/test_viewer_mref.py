@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.programs.mref_results import MrefRun
 from mlalign.programs.results import FINAL
-from mlalign.tests.programs.mref_scene import SIMULATED, run_mref
 from mlalign.tests.programs.conftest import Planted
+from mlalign.tests.programs.mref_scene import SIMULATED, run_mref
 from mlalign.viewers import alignments, curves, style
 
 pytestmark = pytest.mark.usefixtures("close_figures")
