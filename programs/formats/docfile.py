@@ -116,11 +116,12 @@ def read_orientations(path):
     """Read poses to be :func:`merged` with images: STAR metadata or a docfile, whichever ``path`` holds.
 
     The original's ``<root>_it000015.doc`` is today's ``<root>_it000015_img.xmd``, which is read where the former
-    is not there.
+    is not there, or ``<root>_img.xmd`` where that run had converged before.
     """
-    today = re.sub(r"\.doc$", "_img.xmd", str(path))
-    if not os.path.exists(path) and os.path.exists(today):
-        path = today
+    if not os.path.exists(path):
+        today = re.sub(r"\.doc$", "_img.xmd", str(path))
+        ended = re.sub(r"_it\d{6,}_img\.xmd$", "_img.xmd", today)
+        path = next((other for other in (today, ended) if os.path.exists(other)), path)
     kind = text_kind(path)
     if kind == "docfile":
         return read_docfile(path)

@@ -100,6 +100,8 @@ def test_orientations_of_either_kind_and_of_an_old_name(tmp_path):
         f"cannot read {tmp_path}/run_it000016.doc: No such file or directory"
     path = write(tmp_path, "a.scl 1\n", "x.sel")
     assert error(read_orientations, path).startswith(f"{path}: expected metadata (STAR) or a docfile")
+    write_star(tmp_path / "run_img.xmd", {"particles": {"image": ["a.scl"], "angleRot": [8.0]}})     # it had converged
+    assert read_orientations(tmp_path / "run_it000016.doc")["angleRot"][0] == 8
 
 
 def test_poses_are_joined_by_name(tmp_path):
