@@ -242,7 +242,7 @@ def fill_aligned2d(aligned, particles, prefix):
 
 
 def append_aligned(aligned, items, rows):
-    """Put the enabled items of a set, with what ``rows`` (:class:`Aligned`) say of them, into a new set of their kind."""
+    """Put a set's enabled items, with what ``rows`` (:class:`Aligned`) say of them, into a new set of their kind."""
     aligned.copyInfo(items)
     for item in items.iterItems():
         if item.isEnabled():

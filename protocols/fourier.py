@@ -59,8 +59,8 @@ def flip_errors(protocol):
     """An error when the user says that flipped particles are not."""
     if not _set_is_flipped(protocol) or phase_flipped(protocol):
         return []
-    return ["*Are the images CTF phase flipped?* says No, but the particles are marked as phase-flipped where they were "
-            "made.  Choose Yes, or what the set says."]
+    return ["*Are the images CTF phase flipped?* says No, but the particles are marked as phase-flipped where they "
+            "were made.  Choose Yes, or what the set says."]
 
 
 def ctf_errors(particles):

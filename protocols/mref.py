@@ -125,7 +125,7 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
         return MrefRun(self._root())
 
     def _goingOn(self, options, last):
-        """Nothing to add; but iterations beyond those now asked for must be gone, for the program keeps what is done."""
+        """Nothing to add; but iterations beyond those asked for must be gone, for the program keeps what is done."""
         if 0 < options["--maxit"] < last:
             MrefFiles(self._folder()).forget(after=options["--maxit"])
         return {}
@@ -187,8 +187,8 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
         weighted = ", weighted by their CTFs" if self._usesCtf() else ""
         sentences = [
             f"We aligned the {particles.getSize()} particles {self.getObjectTag('inputParticles')} to the "
-            f"{references.getSize()} references {self.getObjectTag('inputReferences')} with mlalign {__version__}: each "
-            "to the one that it correlated with best, mirrored or not, over all rotations and shifts of up to "
+            f"{references.getSize()} references {self.getObjectTag('inputReferences')} with mlalign {__version__}: "
+            "each to the one that it correlated with best, mirrored or not, over all rotations and shifts of up to "
             f"{self.shiftX.get():g} x {self.shiftY.get():g} pixels per iteration [Joyeux2002].",
             f"The averages of the particles{weighted} were the references of the next of "
             f"{self.getRun().iterations()[-1]} iterations."]

@@ -22,7 +22,8 @@ def search_radius(protocol):
 
 def room_warnings(protocol):
     """A warning when the circle leaves no room in the box for the shifts."""
-    half, wanted, radius = protocol.inputParticles.get().getXDim() // 2, _longest_shift(protocol), search_radius(protocol)
+    half, wanted = protocol.inputParticles.get().getXDim() // 2, _longest_shift(protocol)
+    radius = search_radius(protocol)
     room = math.floor(half - 1 - radius)
     if wanted <= room:
         return []

@@ -73,7 +73,8 @@ def define_references(writer):
     add("centring", EnumParam, "Centre the averages", CENTRINGS.index(1), choices=[
         "not", "by the phases of their lowest frequencies", "where a Gaussian fits best", "where a ring fits best",
         "where the given reference fits best", "where their rotational average fits best",
-        "on the mass of what is bright", "where a disc fits best on what is bright", "by the mean shift of the members"])
+        "on the mass of what is bright", "where a disc fits best on what is bright",
+        "by the mean shift of the members"])
     add("function", EnumParam, "Make the next references", 0, choices=[
         "filtered to where halves agree (ref_ali2d)", "filtered, less in each iteration (ref_ali2d_c)",
         "filtered to 0.4/px (ref_ali2d_m)", "centred only (ref_random)", "as the averages are (none)",

@@ -1,4 +1,4 @@
-"""What the form of multi-ref ali2d says about each parameter: what it does, when to change it, to what (see form.py)."""
+"""What the form of multi-ref ali2d says about each parameter: what it does, when and how to change it (see form.py)."""
 MANUAL = """\
 inputParticles
     The particles to align.  They should be normalised (background mean 0, standard deviation 1) and roughly centred.
@@ -59,8 +59,8 @@ maskImage
 scoring
     *correlation coefficients*: particles go to the reference that they resemble most, however strong it is.
 
-    *as the original*: references keep their strength, as in SPARX.  References of higher contrast, which are averages of
-    more particles or of better ones, then attract ever more particles.  For comparisons with older results.
+    *as the original*: references keep their strength, as in SPARX.  References of higher contrast, which are averages
+    of more particles or of better ones, then attract ever more particles.  For comparisons with older results.
 soft
     *No*: every particle counts in the average of its class alone.
 
@@ -73,8 +73,8 @@ exhaustive
 centring
     Averages drift off the centre, and their particles with them, unless they are put back after every iteration.
 
-    *by the phases of their lowest frequencies* suits most particles.  *where the given reference fits best* keeps to the
-    references' centres, for instance of projections.  *not* is right when centred averages must not move, or when what
+    *by the phases of their lowest frequencies* suits most particles.  *where the given reference fits best* keeps to
+    the references' centres, for instance of projections.  *not* is right when centred averages must not move, or when what
     is bright in the box is not the particle.
 function
     How an average becomes the reference of the next iteration.

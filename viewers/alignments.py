@@ -183,8 +183,8 @@ POSE_PLOTS = {
                    "Where the particles' centres are in their images. A cloud off the centre tells of a picking or "
                    "centring that is off; edges show where the search ended."),
     "angles": Plot("In-plane rotations", _angles,
-                   "Rotations that align the particles, mirrored ones above. They should be spread evenly (the dashes); "
-                   "peaks every 90 degrees tell of images in which noise or the box is what is aligned."),
+                   "Rotations that align the particles, mirrored ones above. They should be spread evenly (dashes). "
+                   "Peaks every 90 degrees tell of images in which noise or the box is what is aligned."),
     "scores": Plot("Correlations", _scores,
                    "Correlation of the particles with their references. A second hill at the low end is what fits none "
                    "of them: look for views that are missing, or dirt."),

@@ -1,4 +1,4 @@
-"""Plots of the Fourier ring correlation of class averages: all classes at one result, each class over the iterations."""
+"""Plots of the Fourier ring correlation of class averages: of all at one result, of each over the iterations."""
 from typing import NamedTuple
 
 import numpy as np

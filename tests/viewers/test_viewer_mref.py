@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.programs.mref_results import MrefRun
 from mlalign.programs.results import FINAL
 from mlalign.tests.programs.conftest import Planted
 from mlalign.tests.programs.mref_scene import SIMULATED, run_mref
+from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.viewers import alignments, curves, style
 
 pytestmark = pytest.mark.usefixtures("close_figures")
@@ -171,7 +171,7 @@ def test_convergence_without_a_pixel_size(aligned):
 # ---- the gallery
 
 def test_gallery_has_the_plots_of_this_program(aligned, open_window):
-    run, images = aligned
+    run, _ = aligned
     window = open_window(run.classes_file(), "--plots")
     titles = [axes.get_title(loc="left") for axes in window.convergence.canvas.figure.axes]
     assert titles == [plot.title for plot in alignments.PLOTS.values()]
@@ -211,7 +211,8 @@ def test_every_line_of_the_form_opens_something(make_viewer):
         assert views and all(view.getFigure().axes for view in views)
     assert len(visualize(viewer, "showAllPlots")) == 4
     command = visualize(viewer, "showClasses")[0].command
-    assert command[:4] == [sys.executable, "-m", "mlalign.viewers.gallery", str(viewer.protocol.getRun().classes_file())]
+    classes = viewer.protocol.getRun().classes_file()
+    assert command[:4] == [sys.executable, "-m", "mlalign.viewers.gallery", str(classes)]
 
 
 def test_selected_iterations(make_viewer):
