@@ -85,3 +85,17 @@ def test_next_maxres_grows_when_enough_particles_are_in_trusted_classes(rings, f
 def test_next_maxres_stops_at_nyquist():
     frequency = np.linspace(0.02, 0.45, 20)
     assert next_maxres(0.45, frequency, np.ones((1, 20)), np.ones(1)) == 0.5
+
+
+def test_wiener_brings_an_average_nearest_the_truth():
+    """The weight of every shell is the one with the least error, when signal and noise have the power they have."""
+    rng = np.random.default_rng(6)
+    signal = np.array([3.0, 1.0, 0.7, 0.5])[:, None] * rng.standard_normal((4, 40000))
+    halves = signal + rng.standard_normal((2, *signal.shape))
+    fsc = (halves[0] * halves[1]).sum(1) / np.sqrt((halves[0]**2).sum(1) * (halves[1]**2).sum(1))
+    weights, average = resolution.wiener(fsc), halves.mean(0)
+    best = (signal * average).sum(1) / (average**2).sum(1)
+    np.testing.assert_allclose(weights, best, atol=0.03)
+    np.testing.assert_array_equal(resolution.wiener(np.array([1, 0.5, 0.1, 0.9])), [1, 2 / 3, 0, 0])
+    np.testing.assert_array_equal(resolution.wiener(np.array([-0.2, 0.9])), 0)
+    np.testing.assert_array_equal(resolution.wiener(np.array([1.0, 1.0])), 1)
