@@ -74,8 +74,8 @@ centring
     Averages drift off the centre, and their particles with them, unless they are put back after every iteration.
 
     *by the phases of their lowest frequencies* suits most particles.  *where the given reference fits best* keeps to
-    the references' centres, for instance of projections.  *not* is right when centred averages must not move, or when what
-    is bright in the box is not the particle.
+    the references' centres, for instance of projections.  *not* is right when centred averages must not move, or when
+    what is bright in the box is not the particle.
 function
     How an average becomes the reference of the next iteration.
 
