@@ -4,13 +4,14 @@
 
 120 subtomograms of 32 voxels of 10 Å, of two density maps (by default those of a proteasome and a ribosome in
 $MLALIGN_TEST_DATA/maps), in random orientations, shifts of 2 voxels, tilts of -60 to 60 degrees, signal-to-noise ratio
-0.15; one set, and for each seed a random start: "ml_tomo --nref 2 --ang 15 --iter 25 --random_seed SEED --thr 1".
+0.15; one set, and for each seed a random start: "ml_tomo --nref 2 --ang 15 --iter 25 --random_seed SEED --thr 1";
+beside them, as seed 0, a start from the true references (--ref instead of --nref).
 
 ARI is the adjusted Rand index of found and true classes (1: the same).  Errors are medians over the particles of a
 species that are in its class; the proteasome's orientation counts up to its symmetry (D7, about the axes that its map
 has), of which the direction of its 7-fold axis is given, too.  The Fourier shell correlation is that of a class average
 with the true reference, brought onto it as well as can be, per shell of one Fourier voxel.  --picture draws central
-slices of truth and averages of the first seed.
+slices of truth and averages of seed 1.
 """
 import os
 import sys
@@ -213,15 +214,16 @@ def measure(folder, maps, options):
     print(f"{count} subtomograms of {BOX} voxels, SNR {SNR}\n")
     table = Table("seed", "ARI   ", *(f"{name}: {what}" for name in SPECIES for what in ERRORS), "CPU s")
     runs = {}
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.seeds + 1):
+        start = ("--nref", len(SPECIES)) if seed else ("--ref", data / "references.mrcs")
         oroot = folder / f"seed{seed}" / "tomo"
-        usage = call("ml_tomo", "-i", data / "particles.xmd", "--missing", data / "missing.xmd", "--nref", 2,
+        usage = call("ml_tomo", "-i", data / "particles.xmd", "--missing", data / "missing.xmd", *start,
                      "--ang", 15, "--iter", iterations, "--random_seed", seed, "--thr", 1, "--oroot", oroot)
         runs[seed] = Found(TomoRun(str(oroot)), truth, references, groups)
         print_scores(seed, runs[seed], usage.cpu, table)
     print_correlations(runs)
     if options.picture:
-        draw(options.picture, runs[1])
+        draw(options.picture, runs[min(1, options.seeds)])
 
 
 def main():
