@@ -6,7 +6,7 @@ import numpy as np
 from .engine.disk import Disk
 from .engine.em import Particles
 from .engine.model import Model, Statistics
-from .errors import UserError
+from .running import check_same_run
 
 
 class Resumable:
@@ -37,19 +37,9 @@ class Resumable:
         self.files.save_checkpoint(self.iteration, arrays, meta)
 
     def _check_same_run(self, meta):
-        """:class:`UserError` when a checkpoint belongs to other images or another number of references."""
-        root = self.options.oroot
-        if meta["program"] != self.program:
-            raise UserError(f"--continue: the run under {root} is one of {meta['program']}; start anew without "
-                            "--continue")
-        for name, mine, unit in (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
-                                 ("references", self.references, "references")):
-            if meta[name] != mine:
-                raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} "
-                                "as now asked for; start anew without --continue")
-        if meta["fingerprint"] != self.inputs.fingerprint():
-            raise UserError(f"--continue: the run under {root} classified other images, expected "
-                            f"{self.options.input} as it was then; start anew without --continue")
+        facts = (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
+                 ("references", self.references, "references"))
+        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options)
 
     def _restore(self, estimator, iteration):
         arrays, meta = self.files.load_checkpoint(iteration)

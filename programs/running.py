@@ -1,5 +1,7 @@
-"""What programs tell of a long run: lines in its log, and how long it will take."""
+"""What programs tell of a long run, and whether a checkpoint belongs to it."""
 import time
+
+from .errors import UserError
 
 
 def tell(log, line):
@@ -15,3 +17,20 @@ def duration(seconds):
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def check_same_run(meta, program, facts, fingerprint, options):
+    """:class:`UserError` when a checkpoint's ``meta`` belongs to another program, input or number of references.
+
+    facts: (key in meta, value now, what it counts); fingerprint: of the input now; options: with oroot and input.
+    """
+    root = options.oroot
+    if meta["program"] != program:
+        raise UserError(f"--continue: the run under {root} is one of {meta['program']}; start anew without --continue")
+    for name, mine, unit in facts:
+        if meta[name] != mine:
+            raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} as now asked "
+                            "for; start anew without --continue")
+    if meta["fingerprint"] != fingerprint:
+        raise UserError(f"--continue: the run under {root} classified other {facts[0][2]}, expected {options.input} as "
+                        "it was then; start anew without --continue")

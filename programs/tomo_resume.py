@@ -5,6 +5,7 @@ from .engine.ball import Ball
 from .engine.volume_estimator import Poses
 from .engine.volume_model import VolumeModel
 from .errors import UserError
+from .running import check_same_run
 
 POSES = ("ref", "matrices", "shifts", "peak", "class_probability", "log_likelihood")
 
@@ -61,16 +62,6 @@ class TomoResumable:
         return stage
 
     def _check_same_run(self, meta):
-        """:class:`UserError` when a checkpoint belongs to other volumes or another number of references."""
-        root = self.options.oroot
-        if meta["program"] != self.program:
-            raise UserError(f"--continue: the run under {root} is one of {meta['program']}; start anew without "
-                            "--continue")
-        for name, mine, unit in (("volumes", self.source.count, "volumes"), ("size", self.source.size, "voxel boxes"),
-                                 ("references", self.references, "references")):
-            if meta[name] != mine:
-                raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} "
-                                "as now asked for; start anew without --continue")
-        if meta["fingerprint"] != self.inputs.fingerprint():
-            raise UserError(f"--continue: the run under {root} classified other volumes, expected "
-                            f"{self.options.input} as it was then; start anew without --continue")
+        facts = (("volumes", self.source.count, "volumes"), ("size", self.source.size, "voxel boxes"),
+                 ("references", self.references, "references"))
+        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options)
