@@ -49,8 +49,8 @@ def read_volume_table(path):
 def open_volume_file(path):
     """Open one volume or stack of volumes.
 
-    Returns an object with ``shape`` (count, nz, ny, nx), ``pixel_size`` (Å or None), ``numbers`` (1-based, of the volumes
-    that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, nz, ny, nx).
+    Returns an object with ``shape`` (count, nz, ny, nx), ``pixel_size`` (Å or None), ``numbers`` (1-based, of the
+    volumes that exist) and ``read(indices)`` (slice or 0-based) -> float32 (B, nz, ny, nx).
     """
     path = without_suffix(path)
     kind = _kind(path)
