@@ -8,6 +8,7 @@ from mlalign.programs import ml_tomo, simulate_tomo, simulation_tomo, tomo
 from mlalign.programs.formats.mrc import read_volume
 from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.formats.volumes import open_volumes
+from mlalign.programs.geometry3d import angular_distance, rotation_matrix
 from mlalign.programs.scoring3d import score3d
 from mlalign.programs.tomo_results import TomoRun
 
@@ -76,6 +77,27 @@ def volumes(path):
     """All volumes (N, n, n, n) of a file."""
     source = open_volumes(str(path))
     return source.read(np.arange(source.count))
+
+
+def matrices(table):
+    """Orientations (N, 3, 3) in a table."""
+    return rotation_matrix(*(table[label] for label in POSES[:3]))
+
+
+def shifts(table):
+    """(N, 3) voxels."""
+    return np.stack([table[label] for label in POSES[3:]], 1)
+
+
+def turned(one, other):
+    """Degrees between particles' orientations in two tables."""
+    return angular_distance(matrices(one), matrices(other))
+
+
+def inside(radius=BOX / 2 - 1):
+    """Which voxels are within a radius of the origin."""
+    z, y, x = np.mgrid[:BOX, :BOX, :BOX] - BOX // 2
+    return x**2 + y**2 + z**2 < radius**2
 
 
 def run_tomo(*words):
