@@ -169,7 +169,8 @@ def add_iterations(parser):
     add("--eps", type=number(float, 0), default=5e-5, metavar="X",
         help="stop when no reference changes by more than this (squared change over squared signal)")
     add("--restarts", type=number(int, 1), default=3, metavar="N",
-        help="with --nref: try this many random starts, short and at low resolution, and keep the most likely")
+        help="where --nref begins at low resolution (see --no_grow): try this many random starts, short, and keep the "
+             "most likely")
     add("--no_grow", action="store_true",
         help="search everywhere at all frequencies up to --maxres from the first iteration on, as the original did.  "
              "Otherwise --nref begins at low resolution and grows as the averages allow, which finds far better "

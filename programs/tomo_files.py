@@ -50,6 +50,10 @@ class TomoFiles:
         keep: files that the new run reads, left alone.
         """
         kept = {Path(path.rpartition("@")[2]).resolve() for path in keep if path}
+        root = Path(self.oroot)
+        for path in root.parent.glob(f".{glob.escape(root.name)}*.tmp"):         # of a run that was killed writing
+            if _OWN.fullmatch(re.sub(r"\.[^.]*\.tmp$", "", path.name[1 + len(root.name):])):
+                path.unlink(missing_ok=True)
         for path in map(Path, glob.glob(glob.escape(self.oroot) + "*")):
             rest = str(path)[len(self.oroot):]
             numbered = re.match(r"_it(\d{6,})_?", rest)

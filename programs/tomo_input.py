@@ -142,7 +142,8 @@ def _check_poses(options, metadata, angles_given):
                if getattr(options, name)]
     fixed = [name for name in needing if name != "--keep_angles"]
     local = options.ang_search[0] > 0
-    for option, labels in ((fixed[:1], ANGLES + SHIFTS), (needing[:1], ANGLES), (["--ang_search"] * local, ANGLES)):
+    for option, labels in ((fixed[:1], ANGLES + SHIFTS), (needing[:1], ANGLES), (["--ang_search"] * local, ANGLES),
+                           (["--anchor"] * options.anchor, ANGLES)):
         lacking = [label for label in labels if label not in metadata]
         if option and lacking:
             raise UserError(f"{option[0]}: {options.doc or metadata.path} has no column _{lacking[0]}, expected every "

@@ -112,6 +112,8 @@ def _about_model(given):
     weighted = "--maxCC" if given.maxCC else "--dont_impute" if given.dont_impute else ""
     if weighted and given.impute_iter > 1:
         yield f"--impute_iter: with {weighted} nothing is imputed, expected one of the two"
+    if given.mask and given.maxCC:
+        yield "--mask: classes inside a mask are told apart by likelihood, expected no --maxCC with it"
     if given.sigma_shells and given.maxCC:
         yield "--sigma_shells: correlations know no noise, expected no --maxCC with it"
     if given.sigma_shells and given.fix_sigma_noise:

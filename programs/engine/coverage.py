@@ -104,9 +104,15 @@ class Coverage:
         k = np.sqrt(x**2 + y**2 + z**2)
         cosine = np.abs(z) / np.maximum(k, 1e-12)
         turn = np.arctan2(flip * y, flip * x) % (2 * np.pi) / (2 * np.pi) * fine.across
-        ring = np.interp(cosine, fine.cosines, np.arange(fine.rings))
+        # beyond the first ring lies its mirror image through the origin, beyond the last one the pole
+        cosines = np.concatenate([[-fine.cosines[0]], fine.cosines, [1.0]])
+        ring = np.interp(cosine, cosines, np.arange(fine.rings + 2))
         shell = np.interp(k, ball.k, np.arange(len(ball.k))) if self.shells > 1 else np.zeros_like(k)
         points = self.at_points(vector)
+        half = [fine.across // 2, -(-fine.across // 2)]                         # half a turn, also of an odd number
+        opposite = np.mean([np.roll(points[:, :1], turns, 0) for turns in half], 0)
+        pole = np.broadcast_to(points[:, -1:].mean(0, keepdims=True), points[:, :1].shape)
+        points = np.concatenate([opposite, points, pole], 1)
         around = np.concatenate([points, points[:1]])                           # phi goes all the way round
         values = map_coordinates(around, [turn, ring, shell], order=1, mode="nearest")
         return np.where(k <= ball.k[-1] + np.pi / n, values, 0).astype(np.float32)

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 ROUNDS = 3                # each on half the scale of the one before
 FIRST_SHIFT = 0.5         # voxels between the shifts of the first fit
+ROUNDING = 1e-5           # of values in single precision
 FARTHEST = 1.5            # steps of a fit that its maximum may be away
 
 # 19 places around a pose, in steps: where it is, along each axis, and along each diagonal of two
@@ -40,10 +41,11 @@ class Refinement:
             rows = range(len(poses.ref))
             work = partial(self._one, poses, half_of, templates, np.deg2rad(step / 2 * scale), FIRST_SHIFT * scale)
             for i, (value, matrix, shift) in zip(rows, workers.map(work, rows)):
-                if value > best[i]:
+                # back at the best place it is that good again, up to rounding: a smaller step from there
+                if value >= best[i] - ROUNDING * abs(value):
                     best[i], kept.matrices[i], kept.shifts[i] = value, poses.matrices[i], poses.shifts[i]
                     poses.matrices[i], poses.shifts[i] = matrix, shift
-                else:                               # the last step went too far: a smaller one, from the best
+                else:                               # the last step went too far
                     poses.matrices[i], poses.shifts[i] = kept.matrices[i], kept.shifts[i]
         return kept
 
