@@ -9,6 +9,7 @@ from .local import Near, last_places
 from .model import Statistics
 
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
+SPREAD_PARTS = 8              # of the references whose sums workers share; fixed, or rounding would depend on threads
 
 
 @dataclass(eq=False)
@@ -130,7 +131,7 @@ class EStep:
         """:class:`.model.Statistics` of the images ``rows``.  progress: called with the number of images done."""
         model, grid, workers = self.model, self.grid, self.workers
         total = self._zero()
-        tiles = grid.tiles(model.references, workers.threads)
+        tiles = grid.tiles(model.references, SPREAD_PARTS)
         for half in (0, 1):
             done = None
             sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
