@@ -21,6 +21,7 @@ from .mref_files import MrefFiles, MrefResult, check_copy, write_references, wri
 from .mref_input import POSE, particle_radius, read_inputs
 from .mref_references import MEAN_SHIFT, Preparation
 from .options import GIB
+from .running import tell
 
 PROGRAM = "mref_ali2d"
 LONGEST = 100             # iterations when the program is to stop by itself
@@ -353,12 +354,8 @@ class Alignment:
                             "it was then; start anew in another folder")
 
     def log(self, line):
-        if self.ranks.rank:
-            return
-        print(line, flush=True)
-        self.files.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.files.log, "a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        if not self.ranks.rank:
+            tell(self.files.log, line)
 
 
 def _padded(images, n):

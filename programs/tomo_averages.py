@@ -39,12 +39,7 @@ class TomoAverages:
             edge = np.clip((frequency - cut) / FILTER_WIDTH + 0.5, 0, 1) if cut < frequency[-1] else 0 * frequency
             return 0.5 + 0.5 * np.cos(np.pi * edge)
 
-        return self._weighted(model, self._fsc(totals), low_pass)
-
-    def _fsc(self, totals):
-        """Fourier shell correlation (K, J) of every class's halves."""
-        return np.array([self.coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
-                         for k in range(self.references)])
+        return self._weighted(model, self.coverage.correlations(totals), low_pass)
 
     @staticmethod
     def _weighted(model, fsc, response):
@@ -62,11 +57,11 @@ class TomoAverages:
         self.log("refining orientations and shifts off their grids")
         step, finest, noise = self.stage.ang, self.maxres, (self.ball.k, self.model.variance)
         self._work_at(min(finest, MARGIN * float(resolution.crossing(
-            self.ball.k / (2 * np.pi), self._fsc(totals)).max())))
+            self.ball.k / (2 * np.pi), self.coverage.correlations(totals)).max())))
         totals = self._average()
         for _ in range(REFINED):
             # without the frequencies in which averages are noise: there every particle would stay with its own
-            trusted = self._weighted(self.model, self._fsc(totals), resolution.wiener)
+            trusted = self._weighted(self.model, self.coverage.correlations(totals), resolution.wiener)
             self.poses = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
                 self.poses, self.half_of, step, self.workers)
             totals = self._average()

@@ -116,8 +116,7 @@ class TomoResult:
         self.change, self.info, self.half_of = change, info, half_of
         self.size, self.pixel_size = size, pixel_size
         self.coverage = coverage
-        self.fsc = np.array([coverage.correlation(totals.coverage[:, k], totals.sums[:, k])
-                             for k in range(model.classes)])
+        self.fsc = coverage.correlations(totals)
         # 1/voxel of the input
         self.frequency = model.ball.k / (2 * np.pi) * model.ball.n / size
 

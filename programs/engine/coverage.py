@@ -176,6 +176,11 @@ class Coverage:
         norm = np.sqrt(one * two)
         return np.where(norm > 0, cross / np.where(norm > 0, norm, 1), 0.0)
 
+    def correlations(self, totals):
+        """Fourier shell correlation (K, J) of every class's halves, of :class:`.volume_model.Totals`."""
+        return np.array([self.correlation(totals.coverage[:, k], totals.sums[:, k])
+                         for k in range(totals.sums.shape[1])])
+
     def _transform(self, vector):
         """(across, rings, J) on the fine grid, of a reference's vector."""
         return self.ball.transforms(vector[None], self._small)[0]
