@@ -82,29 +82,48 @@ def add_up(rings, x, placed, references, transfer=None, pool=map):
     """:class:`Sums` of images with harmonics x (N, size).  The same whatever the pool's number of workers."""
     weight = np.zeros((references, 2))
     np.add.at(weight, (placed.ref, placed.half), placed.weight)
-    order = np.lexsort((placed.image, placed.half, placed.ref))
-    placed = placed.take(order)
-    group = 2 * placed.ref + placed.half
-    ends = np.searchsorted(group, np.arange(2 * references + 1))
-    groups = [placed.take(slice(a, b)) for a, b in zip(ends, ends[1:])]
-    parts = list(pool(lambda some: _sum_of_group(rings, x, some, transfer), groups))
+    parts = list(pool(lambda some: _sum_of_group(rings, x, some, transfer), groups_of(placed, references)))
     numerator = np.stack([part[0] for part in parts]).reshape(references, 2, -1)
     if transfer is None:
         return Sums(numerator, weight)
     return Sums(numerator, weight, np.stack([part[1] for part in parts]).reshape(references, 2, -1))
 
 
+def groups_of(placed, references):
+    """What goes into the half sets' averages, one after the other: a list of 2 K :class:`Placed`."""
+    placed = placed.take(np.lexsort((placed.image, placed.half, placed.ref)))
+    ends = np.searchsorted(2 * placed.ref + placed.half, np.arange(2 * references + 1))
+    return [placed.take(slice(a, b)) for a, b in zip(ends, ends[1:])]
+
+
+def samples_turned_back(rings, x, some):
+    """Samples float32 (B, 2, P) of images in the references' frames but for the shift."""
+    turned = np.empty((len(some.image), rings.size), np.float32)
+    kernels.turned_back(x[some.image], (rings.start[:-1], rings.each), some.psi, some.mirrored, turned)
+    return rings.synthesize(turned)
+
+
+def transfer_in_frame(rings, some, transfer):
+    """What the kernels want of squared CTFs in the references' frames, float32.
+
+    Cosine and sine (P,) of twice the azimuth; then phase, along, across and envelope (B, rings).
+    """
+    c, s = np.cos(2 * some.psi)[:, None], np.sin(2 * some.psi)[:, None]
+    along, across = transfer.along[some.image], transfer.across[some.image]
+    sign = np.where(some.mirrored == 1, -1, 1)[:, None]
+    twice = 2 * np.arctan2(rings.ky, rings.kx)
+    parts = (np.cos(twice), np.sin(twice), transfer.phase[some.image], along * c + across * s,
+             sign * (across * c - along * s), transfer.envelope[some.image])
+    return tuple(part.astype(np.float32) for part in parts)
+
+
 def _sum_of_group(rings, x, placed, transfer):
-    layout = rings.start[:-1], rings.each
     kx, ky = rings.kx.astype(np.float32), rings.ky.astype(np.float32)
     total, power = np.zeros(len(kx), complex), np.zeros(len(kx))
     for begin in range(0, len(placed.image), BLOCK):
         some = placed.take(slice(begin, begin + BLOCK))
-        turned = np.empty((len(some.image), rings.size), np.float32)
-        kernels.turned_back(x[some.image], layout, some.psi, some.mirrored, turned)
         shift, part = np.stack([some.x, some.y], 1), np.zeros((2, len(kx)), np.float32)
-        kernels.add_unshifted(rings.synthesize(turned), kx, ky, shift, some.weight,
-                              part)
+        kernels.add_unshifted(samples_turned_back(rings, x, some), kx, ky, shift, some.weight, part)
         total += part[0] + 1j * part[1]
         if transfer is not None:
             power += _power_of_block(rings, some, transfer)
@@ -113,14 +132,6 @@ def _sum_of_group(rings, x, placed, transfer):
 
 def _power_of_block(rings, some, transfer):
     """Sum (P,) of the images' weighted squared CTFs in the references' frames."""
-    c, s = np.cos(2 * some.psi)[:, None], np.sin(2 * some.psi)[:, None]
-    along, across = transfer.along[some.image], transfer.across[some.image]
-    sign = np.where(some.mirrored == 1, -1, 1)[:, None]
-    twice = 2 * np.arctan2(rings.ky, rings.kx)
-    out = np.zeros(len(twice), np.float32)
-    kernels.add_ctf_power(rings.ring, np.cos(twice).astype(np.float32), np.sin(twice).astype(np.float32),
-                          *(part.astype(np.float32) for part in (
-                              transfer.phase[some.image], along * c + across * s, sign * (across * c - along * s),
-                              transfer.envelope[some.image])), some.weight, out)
+    out = np.zeros(len(rings.ring), np.float32)
+    kernels.add_ctf_power(rings.ring, *transfer_in_frame(rings, some, transfer), some.weight, out)
     return out
-
