@@ -61,12 +61,17 @@ def few_particles(particles, classes, enough=FEW_PARTICLES):
 
 def not_normalised(particles):
     """A warning when the background of some particles is far from mean 0 and standard deviation 1."""
-    return normalisation_warning(*background(particles))
+    return normalisation_warning(*background(particles), "Let *Normalise the particles first?* do so.")
 
 
-def normalisation_warning(mean, deviation):
+def normalisation_warning(mean, deviation, advice="Normalise them first."):
     """A warning when the mean and standard deviation of the background are far from 0 and 1."""
-    if abs(mean) <= 0.3 * deviation and 0.5 < deviation < 2:
+    if is_normalised(mean, deviation):
         return []
     return [f"The particles seem not to be normalised: around them the mean is {mean:.2g} and the standard "
-            f"deviation {deviation:.2g}, expected about 0 and 1.  Normalise them first."]
+            f"deviation {deviation:.2g}, expected about 0 and 1.  {advice}"]
+
+
+def is_normalised(mean, deviation):
+    """Whether the mean and standard deviation of the background are about 0 and 1."""
+    return abs(mean) <= 0.3 * deviation and 0.5 < deviation < 2

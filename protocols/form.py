@@ -1,17 +1,19 @@
 """A form whose help texts stand together in a manual, where they can be read and kept consistent."""
 from pyworkflow.protocol.constants import LEVEL_ADVANCED, LEVEL_NORMAL
 
+from .shared_help import MANUAL as SHARED
+
 
 class FormWriter:
     """Adds sections, groups and parameters to a Scipion form.
 
     manual: text in which every parameter's name begins a line, and its help follows, indented; an empty line
-    parts paragraphs.
+    parts paragraphs.  Parameters that it does not name have the help that several forms share.
     """
 
     def __init__(self, form, manual):
         self.form = self.container = form
-        self.help = read_manual(manual)
+        self.help = {**read_manual(SHARED), **read_manual(manual)}
 
     def section(self, label):
         self.form.addSection(label=label)

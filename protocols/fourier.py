@@ -1,6 +1,7 @@
 """What ML2D's form means beyond ML2D when its switch says MLF2D: options, checks, words."""
 from .checks import resolution_errors
-from .ml2d_form import AS_SET, NOISE_GROUPS, YES
+from .ml2d_form import NOISE_GROUPS
+from .particles import AS_SET, YES
 
 NO_LIMITS = [0.0, 0.0, 999.0]       # first iteration, later ones, low: the program's own default
 

@@ -10,9 +10,17 @@ from mlalign import __version__
 from mlalign.convert import fill_averages, fill_classes2d, write_images
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, not_normalised, pixel_size_errors, resolution_errors
+from .checks import few_particles, image_errors, match_errors, pixel_size_errors, resolution_errors
 from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
 from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
+from .particles import (
+    convert_particles,
+    grey_scale_warnings,
+    normalisation_lines,
+    normalisation_methods,
+    normalisation_signature,
+    normalisation_warnings,
+)
 from .summary import final_lines, progress_lines, starting_lines
 
 
@@ -121,6 +129,9 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             return self.inputParticles.get().getSamplingRate() / self.highResLimit.get()
         return self.maxFrequency.get()
 
+    def _signature(self):
+        return [*super()._signature(), *normalisation_signature(self)]
+
     def _particlesFile(self):
         return self._getExtraPath("input_particles.xmd")
 
@@ -130,7 +141,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     # ---- steps
 
     def convertInputStep(self, signature):
-        write_images(self.inputParticles.get(), self._particlesFile())
+        convert_particles(self, self._particlesFile())
         if not self.doGenerateReferences:
             write_images(self.inputReferences.get(), self._referencesFile())
 
@@ -188,15 +199,17 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
 
     def _warnings(self):
         particles = self.inputParticles.get()
-        return [*few_particles(particles.getSize(), self._numberOfClasses()), *not_normalised(particles),
-                *(fourier_warnings(self) if self.doMlf else [])]
+        found = [*few_particles(particles.getSize(), self._numberOfClasses()), *normalisation_warnings(self)]
+        if not self.doGenerateReferences:
+            found += grey_scale_warnings(self, self.inputReferences.get())
+        return found + (fourier_warnings(self) if self.doMlf else [])
 
     def _summary(self):
         run, limit = self.getRun(), self.maxIters.get()
         if not run.results():
-            return starting_lines(run)
+            return [*starting_lines(run), *normalisation_lines(self)]
         lines = final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
-        return [*lines, fourier_summary(self)] if self.doMlf else lines
+        return [*lines, *normalisation_lines(self), *([fourier_summary(self)] if self.doMlf else [])]
 
     def _methods(self):
         particles = self.inputParticles.get()
@@ -215,6 +228,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "non-uniform Fourier transforms [Barnett2019].",
             f"The first references were {start}; rotations were sampled every {self.psiStep} "
             f"degrees{mirrored}."]
+        sentences += normalisation_methods(self)
         if self.doMlf:
             sentences += fourier_methods(self)
         if self.doFast:

@@ -13,9 +13,10 @@ from pyworkflow.protocol.params import (
 
 from .form import FormWriter
 from .ml2d_help import MANUAL
+from .particles import AS_SET as AS_SET
+from .particles import define_particles, define_phase_flipped
 
 AUTOMATIC, ANGSTROM, DIGITAL = range(3)      # choices of limitResolution
-NO, YES, AS_SET = range(3)                   # choices of areImagesPhaseFlipped; False and True mean the same
 NOISE_GROUPS = ("auto", "optics", "pooled")  # choices of noiseGroups, as the program names them
 
 WITH_CTF = "doMlf and doCorrectAmplitudes"
@@ -40,7 +41,7 @@ def define_form(form, only_mlf=False):
 def define_input(writer):
     writer.section("Input")
     add = writer.add
-    add("inputParticles", PointerParam, "Input particles", important=True, pointerClass="SetOfParticles")
+    define_particles(writer)
     generate = "doGenerateReferences"
     add(generate, BooleanParam, "Generate classes?", True)
     add("numberOfClasses", IntParam, "Number of classes", 3, condition=generate, validators=[Positive])
@@ -60,8 +61,7 @@ def define_ctf(writer):
     writer.group("CTF", condition="doMlf")
     add = writer.add
     add("doCorrectAmplitudes", BooleanParam, "Use CTF-amplitude correction?", True, condition="doMlf")
-    add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=WITH_CTF,
-        choices=["No", "Yes", "As the set says"], display=EnumParam.DISPLAY_HLIST)
+    define_phase_flipped(writer, WITH_CTF)
     add("ctfAffectedRefs", BooleanParam, "Class images are CTF-affected?", False,
         condition=f"{WITH_CTF} and not doGenerateReferences")
 

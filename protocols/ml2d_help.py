@@ -1,9 +1,8 @@
 """What the form of ML2D and MLF2D says about each parameter: what it does, when to change it, to what (see form.py)."""
 MANUAL = """\
 inputParticles
-    The particles to classify.  They should be normalised (background mean 0, standard deviation 1) and
-    roughly centred; they need not be aligned.  Boxes of about 64 pixels are usually enough and much faster
-    than large ones: downsample first if yours are larger.
+    The particles to classify.  They should be roughly centred; they need not be aligned.  Boxes of about 64
+    pixels are usually enough and much faster than large ones: downsample first if yours are larger.
 
     The images themselves are not changed.
 doGenerateReferences
@@ -39,17 +38,6 @@ doCorrectAmplitudes
     it.  The particles must have a CTF.
 
     *No*: model the spectrum of the noise only.  No CTF is needed; the averages are not corrected.
-areImagesPhaseFlipped
-    Whether the contrast of every second ring of the CTF was turned over when the particles were extracted.  A
-    wrong answer blurs the averages: the model then subtracts where it should add.
-
-    *As the set says*: Scipion knows when particles were flipped by one of its protocols, or when the import was
-    told so.
-
-    *Yes*: for particles that were flipped elsewhere and imported without a word of it.  You are warned that the
-    set does not say so.
-
-    *No*: is refused when the set says that they were flipped.
 ctfAffectedRefs
     *Yes*: the class images show the effects of the CTF, as averages of ML2D or of any program that does not
     correct for it.  The particles are aligned with them as they are, and the averages corrected for the CTF.
@@ -174,6 +162,4 @@ iemBlocks
 writeProbs
     *Yes*: also write the probability of every particle to belong to every class, not only to its own, to
     extra/ml2d_probs.xmd (mlf2d_probs.xmd).
-memory
-    What the program may use.  Particles that do not fit are read from disk again in every iteration.
 """

@@ -11,10 +11,17 @@ from mlalign.programs.mref_files import MrefFiles
 from mlalign.programs.mref_results import MrefRun
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, not_normalised, pixel_size_errors
+from .checks import few_particles, image_errors, match_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .mref_checks import mask_errors, range_errors, room_warnings, search_radius
 from .mref_form import CENTRINGS, FUNCTIONS, MOST_ITERATIONS, OWN, SCORINGS, WITH_CTF, define_form
+from .particles import (
+    convert_particles,
+    normalisation_lines,
+    normalisation_methods,
+    normalisation_signature,
+    normalisation_warnings,
+)
 from .summary import final_lines, progress_lines, starting_lines
 
 
@@ -131,12 +138,12 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
         return {}
 
     def _signature(self):
-        return [*super()._signature(), self.useAlignment.get()]
+        return [*super()._signature(), self.useAlignment.get(), *normalisation_signature(self)]
 
     # ---- steps
 
     def convertInputStep(self, signature):
-        write_images(self.inputParticles.get(), self._particlesFile(), poses=self.useAlignment.get())
+        convert_particles(self, self._particlesFile(), poses=self.useAlignment.get())
         write_images(self.inputReferences.get(), self._referencesFile())
 
     def createOutputStep(self, options, signature):
@@ -172,13 +179,14 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
     def _warnings(self):
         particles = self.inputParticles.get()
         return [*room_warnings(self), *few_particles(particles.getSize(), self.inputReferences.get().getSize()),
-                *not_normalised(particles), *(flip_warnings(self) if self._usesCtf() else [])]
+                *normalisation_warnings(self), *(flip_warnings(self) if self._usesCtf() else [])]
 
     def _summary(self):
         run, limit = self.getRun(), self.maxIters.get() or MOST_ITERATIONS
         if not run.results():
-            return starting_lines(run)
-        return final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
+            return [*starting_lines(run), *normalisation_lines(self)]
+        lines = final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
+        return [*lines, *normalisation_lines(self)]
 
     def _methods(self):
         particles, references = self.inputParticles.get(), self.inputReferences.get()
@@ -191,7 +199,7 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
             "each to the one that it correlated with best, mirrored or not, over all rotations and shifts of up to "
             f"{self.shiftX.get():g} x {self.shiftY.get():g} pixels per iteration [Joyeux2002].",
             f"The averages of the particles{weighted} were the references of the next of "
-            f"{self.getRun().iterations()[-1]} iterations."]
+            f"{self.getRun().iterations()[-1]} iterations.", *normalisation_methods(self)]
         return [" ".join(sentences)]
 
     def _citations(self):

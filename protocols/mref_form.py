@@ -12,8 +12,9 @@ from pyworkflow.protocol.params import (
 )
 
 from .form import FormWriter
-from .ml2d_form import AS_SET, NOT_NEGATIVE
+from .ml2d_form import NOT_NEGATIVE
 from .mref_help import MANUAL
+from .particles import define_particles, define_phase_flipped
 
 WITH_CTF, WITHOUT_CTF = range(2)                    # choices of useCtf
 SCORINGS = ("normalized", "original")               # choices of scoring, as the program names them
@@ -37,15 +38,14 @@ def define_form(form):
 def define_input(writer):
     writer.section("Input")
     add = writer.add
-    add("inputParticles", PointerParam, "Input particles", important=True, pointerClass="SetOfParticles")
+    define_particles(writer)
     add("useAlignment", BooleanParam, "Start from their alignment?", False)
     add("inputReferences", PointerParam, "References", important=True,
         pointerClass="SetOfAverages,SetOfClasses2D,SetOfParticles")
     writer.group("CTF")
     add("useCtf", EnumParam, "Use the CTF", WITH_CTF, choices=["when the particles have one", "no"],
         display=EnumParam.DISPLAY_HLIST)
-    add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=USING_CTF,
-        choices=["No", "Yes", "As the set says"], display=EnumParam.DISPLAY_HLIST)
+    define_phase_flipped(writer, USING_CTF)
     add("snr", FloatParam, "Signal-to-noise ratio", 1.0, condition=USING_CTF, validators=[Positive])
 
 

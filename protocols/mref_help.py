@@ -1,7 +1,7 @@
 """What the form of multi-ref ali2d says about each parameter: what it does, when and how to change it (see form.py)."""
 MANUAL = """\
 inputParticles
-    The particles to align.  They should be normalised (background mean 0, standard deviation 1) and roughly centred.
+    The particles to align.  They should be roughly centred.
     Boxes of about 64 pixels are usually enough and much faster than large ones.
 
     The images themselves are not changed.
@@ -22,13 +22,6 @@ useCtf
     corrected for it (a Wiener filter).  Particles without a CTF are aligned as they are.
 
     *no*: all are aligned as they are.  Suits stained particles, and references that show the effects of the CTF.
-areImagesPhaseFlipped
-    Whether the contrast of every second ring of the CTF was turned over when the particles were extracted.  A wrong
-    answer blurs the averages.
-
-    *As the set says*: Scipion knows when particles were flipped by one of its protocols, or when the import was told
-    so.  *Yes*: for particles that were flipped elsewhere and imported without a word of it; you are warned that the set
-    does not say so.  *No*: is refused when the set says that they were flipped.
 snr
     Signal-to-noise ratio of a single particle, for the Wiener filter of the averages.  It matters for small classes
     only, for 1/SNR is compared with the sum over all members.  Take 0.05 to 0.2 when averages of few particles look
@@ -101,6 +94,4 @@ eps
 writeHeaders
     *Yes*: also write extra/particles_aligned.hdf, a copy of the particles with their alignment (xform.align2d) and
     class (assign) in the headers, for EMAN and SPARX.
-memory
-    What the program may use.  Particles that do not fit are read from disk again in every iteration.
 """

@@ -173,6 +173,4 @@ randomSeed
 eps
     Stop when no class average changes by more than this (squared change over squared signal) in an iteration.  0: do
     all iterations.
-memory
-    What the program may use.  Particles that do not fit are read from disk again in every iteration.
 """

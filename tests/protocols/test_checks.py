@@ -7,6 +7,7 @@ from pyworkflow.utils import parseBibTex
 
 import mlalign.bibtex
 from mlalign.programs.formats.mrc import write_stack
+from mlalign.protocols.particles import NEVER, WHEN_NEEDED
 from mlalign.tests.protocols.scipion import BOX, PIXEL, connect, new_ml2d, run
 
 
@@ -131,9 +132,12 @@ def test_warnings(protocol, raw_particles):
     assert protocol.warnings() == []
     connect(protocol.inputParticles, raw_particles, "outputParticles")
     protocol.numberOfClasses.set(1)
+    protocol.normaliseParticles.set(NEVER)
     few, raw = protocol.warnings()
     assert "40 particles" in few
-    assert "not to be normalised" in raw and "mean is 1.3e+02" in raw
+    assert "not to be normalised" in raw and "mean is 1.3e+02" in raw and "Let *Normalise the particles first?*" in raw
+    protocol.normaliseParticles.set(WHEN_NEEDED)
+    assert protocol.warnings() == [few]
 
 
 @pytest.mark.parametrize("values, cited", [

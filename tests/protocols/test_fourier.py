@@ -2,7 +2,7 @@
 import pytest
 
 from mlalign.protocols.fourier import fourier_methods, fourier_summary
-from mlalign.protocols.ml2d_form import AS_SET, NO, YES
+from mlalign.protocols.particles import AS_SET, NO, YES
 from mlalign.tests.protocols.scipion import connect, new_ml2d, new_mlf2d
 
 

@@ -34,7 +34,7 @@ CHANGES = {
     "memory": (2.5, {}),
     "numberOfThreads": (3, {}),
 }
-IN_THE_INPUT = {"inputParticles", "inputReferences", "useAlignment", "maskImage"}
+IN_THE_INPUT = {"inputParticles", "inputReferences", "useAlignment", "maskImage", "normaliseParticles"}
 
 
 @pytest.fixture(scope="module")

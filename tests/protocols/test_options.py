@@ -68,6 +68,7 @@ SETTINGS = [{}, GIVEN, {"doFast": False}, {"maxShift": 3.0}, {"limitResolution":
 MLF_SETTINGS = [*SETTINGS, {"doCorrectAmplitudes": False}, {"doCorrectAmplitudes": False, **GIVEN}, {"noiseGroups": 2},
                 {"includeAllFreqs": True}, {"fixHigh": 12.0}, {"fixHigh": 12.0, "includeAllFreqs": True}]
 POINTERS = {"inputParticles", "inputReferences"}
+IN_THE_INPUT = {"normaliseParticles"}                # what the conversion of the input does
 NOT_OURS = {"hostName", "runName", "runMode"}        # Scipion's own
 
 
@@ -107,7 +108,7 @@ def parameters(protocol):
 
 @pytest.mark.parametrize("label", OF)
 def test_the_list_is_complete(protocols, label):
-    assert parameters(protocols[label]) == set(ALL) | POINTERS
+    assert parameters(protocols[label]) == set(ALL) | POINTERS | IN_THE_INPUT
 
 
 @pytest.mark.parametrize("label, name", [(label, name) for label, changes in OF.items() for name in changes])

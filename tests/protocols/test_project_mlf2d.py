@@ -12,7 +12,7 @@ from mlalign.programs.imaging import Microscope
 from mlalign.programs.particle_ctf import read_ctf
 from mlalign.programs.phantoms import circle
 from mlalign.programs.scoring import class_motions, score
-from mlalign.protocols.ml2d_form import NO
+from mlalign.protocols.particles import NO
 from mlalign.tests.protocols.conftest import CTF
 from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
 from mlalign.tests.protocols.scipion import (

@@ -1,0 +1,104 @@
+"""What protocols of 2-D particles share: the first lines of their forms, and particles normalised on the way in."""
+import os
+
+from pwem.objects import SetOfClasses
+from pyworkflow.protocol.params import EnumParam, PointerParam
+from pyworkflow.utils import cleanPath
+
+from mlalign.convert import background, write_images
+from mlalign.programs.normalisation import write_normalised
+
+from .checks import is_normalised, not_normalised
+
+NEVER, ALWAYS, WHEN_NEEDED = range(3)       # choices of normaliseParticles
+NO, YES, AS_SET = range(3)                  # choices of areImagesPhaseFlipped; False and True mean the same
+
+
+# ---- the form
+
+def define_particles(writer):
+    """The particles, and whether to normalise them."""
+    writer.add("inputParticles", PointerParam, "Input particles", important=True, pointerClass="SetOfParticles")
+    writer.add("normaliseParticles", EnumParam, "Normalise the particles first?", WHEN_NEEDED,
+               choices=["no", "yes", "when they need it"], display=EnumParam.DISPLAY_HLIST)
+
+
+def define_phase_flipped(writer, condition):
+    writer.add("areImagesPhaseFlipped", EnumParam, "Are the images CTF phase flipped?", AS_SET, condition=condition,
+               choices=["No", "Yes", "As the set says"], display=EnumParam.DISPLAY_HLIST)
+
+
+# ---- steps
+
+def normalisation_signature(protocol):
+    """What normalisation depends on, besides the particles; for a protocol's signature of its input."""
+    choice = protocol.normaliseParticles.get()
+    return [choice, _radius(protocol) if choice != NEVER else None]
+
+
+def convert_particles(protocol, metadata, poses=False):
+    """Write the protocol's particles as ``metadata``, which names normalised copies where the form wants them."""
+    particles, copies = protocol.inputParticles.get(), _copies(protocol)
+    write_images(particles, metadata, poses)
+    cleanPath(copies)
+    choice = protocol.normaliseParticles.get()
+    if choice == ALWAYS or (choice == WHEN_NEEDED and not is_normalised(*background(particles))):
+        write_normalised(metadata, copies, _radius(protocol))
+
+
+def _copies(protocol):
+    return protocol._getExtraPath("normalised_particles.mrcs")
+
+
+def _radius(protocol):
+    """Radius in px of what is no background; None for half the box."""
+    radius = protocol.radius.get()
+    return radius if radius > 0 else None
+
+
+# ---- words
+
+def normalisation_warnings(protocol):
+    """A warning when particles that seem to need it are not to be normalised."""
+    if protocol.normaliseParticles != NEVER:
+        return []
+    return not_normalised(protocol.inputParticles.get())
+
+
+def normalisation_lines(protocol):
+    """A line of the summary when the run works with normalised copies."""
+    if not os.path.exists(_copies(protocol)):
+        return []
+    return ["The particles were normalised for this run: what surrounds them has mean 0 and standard deviation 1."]
+
+
+def normalisation_methods(protocol):
+    """A sentence for the methods of a paper."""
+    return ["The particles were normalised by their surroundings."] if os.path.exists(_copies(protocol)) else []
+
+
+def grey_scale_warnings(protocol, references):
+    """A warning when references are far from the grey values that the particles have when the program sees them."""
+    mean, deviation = background(protocol.inputParticles.get())
+    choice = protocol.normaliseParticles.get()
+    if choice == ALWAYS or (choice == WHEN_NEEDED and not is_normalised(mean, deviation)):
+        mean, deviation = 0.0, 1.0
+    theirs, _ = background(_Representatives(references) if isinstance(references, SetOfClasses) else references)
+    if abs(theirs - mean) <= deviation:
+        return []
+    return [f"Around what they show, the class images have a mean of {theirs:.2g} and the particles one of {mean:.2g}: "
+            "they seem not to be averages of these particles, or of particles normalised alike.  They should have the "
+            "same grey values."]
+
+
+class _Representatives:
+    """The representatives of a set of classes, as far as ``background`` looks at a set."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def getIdSet(self):
+        return self.classes.getIdSet()
+
+    def __getitem__(self, item_id):
+        return self.classes[item_id].getRepresentative()
