@@ -179,7 +179,7 @@ def test_the_same_image_moved_is_as_like_as_can_be(scene):
     pairs = Comparison(scene.rings, scene.harmonics(scene.images[:4]), scene.samples()).block(
         like.image, like.ref, like.mirrored).pairs(np.arange(4), like.psi, np.stack([like.x, like.y], 1)[:, None])
     assert pairs.cross.shape == (4, 1, len(scene.rings.k))
-    assert pairs.cross[:, 0] == pytest.approx(pairs.reference_power[:, 0], abs=0.02 * pairs.reference_power.max())
+    assert pairs.cross[:, 0] == pytest.approx(pairs.reference_power[:, 0], abs=0.08 * pairs.reference_power.max())
     assert pairs.image_power.sum(-1)[:, 0] == pytest.approx((scene.aligned[:4] ** 2).sum((1, 2)), rel=0.02)
 
 
