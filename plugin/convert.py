@@ -10,23 +10,23 @@ from mlalign.programs.geometry import pose_matrix, pose_parameters
 
 # columns of the programs' results that become attributes of the classified particles and of the classes
 PARTICLE_SCORES = ("pMax", "classProbability", "logLikelihood", "bgMean", "intScale", "wRobust", "kstest",
-                   "defocusGroup", "halfSet", "maxCC")
-CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution", "maxCC")
-WHOLE_SCORES = {"_mlalignDefocusGroup", "_mlalignHalfSet"}
+                   "defocusGroup", "halfSet", "maxCC", "used")
+CLASS_SCORES = ("weight", "mirrorFraction", "signalChange", "resolution", "maxCC", "used", "contrast")
+WHOLE_SCORES = {"_mlalignDefocusGroup", "_mlalignHalfSet", "_mlalignUsed"}
 
 
 # ---- from Scipion
 
-def write_images(images, path, poses=False):
+def write_images(images, path, poses=False, ctf=True):
     """Write the enabled images of a set, in its order, as the STAR file ``path``.
 
     images: SetOfParticles, SetOfAverages, or SetOfClasses2D, whose representatives are written; poses: with their
-    2-D alignment, which particles must have then.
+    2-D alignment, which particles must have then; ctf: with their CTF, if they have one.
     Columns: itemId (Scipion's id), image (``index@file`` as stored in the set), enabled, samplingRate (Å/px)
     and, when the set has them, micrograph, micrographId, rlnOpticsGroup, and the CTF in Xmipp's labels and units.
     Returns the number of rows; raises ValueError when no image is enabled.
     """
-    return write_rows(path, _rows(images, poses), images)
+    return write_rows(path, _rows(images, poses, ctf), images)
 
 
 def write_rows(path, rows, items):
@@ -49,11 +49,11 @@ def write_rows(path, rows, items):
     return len(columns["itemId"])
 
 
-def _rows(images, poses):
+def _rows(images, poses, ctf):
     if isinstance(images, SetOfClasses):
         yield from representatives(images)
         return
-    sampling, has_ctf = images.getSamplingRate(), images.hasCTF()
+    sampling, has_ctf = images.getSamplingRate(), ctf and images.hasCTF()
     for image in images.iterItems():
         if image.isEnabled():
             row = image_row(image, image.getObjId(), sampling)

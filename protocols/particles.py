@@ -36,10 +36,10 @@ def normalisation_signature(protocol):
     return [choice, _radius(protocol) if choice != NEVER else None]
 
 
-def convert_particles(protocol, metadata, poses=False):
+def convert_particles(protocol, metadata, poses=False, ctf=True):
     """Write the protocol's particles as ``metadata``, which names normalised copies where the form wants them."""
     particles, copies = protocol.inputParticles.get(), _copies(protocol)
-    write_images(particles, metadata, poses)
+    write_images(particles, metadata, poses, ctf)
     cleanPath(copies)
     choice = protocol.normaliseParticles.get()
     if choice == ALWAYS or (choice == WHEN_NEEDED and not is_normalised(*background(particles))):

@@ -17,8 +17,9 @@ os.environ.update(SCIPION_HOME=str(HOME / "scipion"), SCIPION_USER_DATA=str(HOME
 set_scipion_environment()
 
 BOX, PIXEL = 32, 3.0
-# Parameters of a run that is over soon; no convergence, so that it ends where it is told to.
-QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "eps": 0.0, "numberOfThreads": 1}
+# Parameters of a run that is over soon; no convergence, so that it ends where it is told to, and no classes moved.
+QUICK = {"numberOfClasses": 2, "restarts": 1, "maxIters": 6, "psiStep": 10.0, "eps": 0.0, "numberOfThreads": 1,
+         "minClassSize": 0.0}
 
 
 @contextlib.contextmanager
@@ -114,6 +115,16 @@ def new_mref(project, particles, references, output="outputAverages", **paramete
     protocol = project.newProtocol(MlalignProtMref, **parameters)
     connect(protocol.inputParticles, particles, "outputParticles")
     connect(protocol.inputReferences, references, output)
+    return protocol
+
+
+def new_refine2d(project, particles, averages=None, **parameters):
+    """A new refine2d; averages: a protocol whose ``outputAverages`` it begins with."""
+    from mlalign.protocols import MlalignProtRefine2D
+    protocol = project.newProtocol(MlalignProtRefine2D, **parameters)
+    connect(protocol.inputParticles, particles, "outputParticles")
+    if averages is not None:
+        connect(protocol.inputClassAvg, averages, "outputAverages")
     return protocol
 
 

@@ -1,0 +1,113 @@
+"""What can be found wrong, or doubtful, with the form of refine2d before a run."""
+import re
+import shlex
+
+from mlalign.programs import refine2d
+from mlalign.programs.errors import UserError
+
+from .base import command_line
+from .refine2d_form import MODULES
+
+ENOUGH = 20                 # particles per class
+OF_THE_SET = {"--exclude": "disable the particles instead", "--input": "*Input particles*",
+              "--initial": "*Starting averages*"}
+OF_SCIPION = {"--path", "--resume", "--continue", "--thr", "--verbose"}
+
+
+def extra_options(protocol):
+    """{option: value or values} of *More options*; UserError when it cannot be read."""
+    try:
+        words = shlex.split(protocol.extraParams.get() or "")
+    except ValueError as error:
+        raise UserError(f"{str(error).lower()}") from error
+    options = {}
+    for word in words:
+        if re.match(r"-{1,2}[A-Za-z]", word):
+            name, assigned, value = word.partition("=")
+            options[name] = [value] if assigned else []
+        elif not options:
+            raise UserError(f"'{word}' is no option, expected a name that begins with --")
+        else:
+            options[name].append(word)
+    return {name: values or True for name, values in options.items()}
+
+
+def option_errors(protocol, offered):
+    """Errors of what the program would refuse; ``offered``: its options by the form, as _options gives them."""
+    refused = _refusal(command_line(offered))
+    if refused:
+        return [_with_label(refused, protocol)]
+    try:
+        extra = extra_options(protocol)
+    except UserError as error:
+        return [f"*More options*: {error}."]
+    errors = [f"*More options*: {reason}." for name in extra if (reason := _not_here(name, offered))]
+    refused = None if errors else _refusal(command_line({**offered, **extra}))
+    return [f"*More options*: {refused}."] if refused else errors
+
+
+def _not_here(name, offered):
+    """Why an option cannot be among the others; None when it can."""
+    if name in OF_THE_SET:
+        return f"{name} is not for here: {OF_THE_SET[name]}"
+    if name in OF_SCIPION:
+        return f"{name} is not for here: Scipion sees to it"
+    if name in ("-P", *offered):
+        return f"{name} is not for here: the form has it"
+    return None
+
+
+def _refusal(arguments):
+    """The program's own complaint of a command line, or None."""
+    parser = refine2d.parser()
+
+    def refuse(message):
+        raise UserError(message)
+
+    parser.error = refuse
+    try:
+        refine2d.check(parser.parse_args(arguments))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _with_label(refused, protocol):
+    """The complaint with the form's name of the option instead of the program's."""
+    form, names = protocol.getDefinition(), {stem.lower(): stem for stem in MODULES}
+    option = re.match(r"argument --(\w+)[^:]*: ", refused) or re.match(r"--(\w+) ", refused)
+    stem = names.get(option[1]) if option else None
+    if stem is None:
+        return f"The program refuses this: {refused}."
+    return f"*{form.getParam(stem).getLabel()}* ({option[1]}): {refused[option.end():]}."
+
+
+def range_errors(protocol):
+    """Errors of lengths that do not fit into the box, and of numbers that exclude each other."""
+    p, half, errors = protocol, protocol.inputParticles.get().getXDim() // 2, []
+    if p.radius != -1 and not 2 <= p.radius.get() <= half:
+        errors.append(f"*Particle radius* is {p.radius} px, expected 2 to {half} (half the box), or -1 for nearly half "
+                      "the box.")
+    if p.maxShift != -1 and not 0 <= p.maxShift.get() <= half:
+        errors.append(f"*Largest shift* is {p.maxShift} px, expected 0 to {half} (half the box), or -1 for a third of "
+                      "the box.")
+    if not p.classKeepSig and p.classKeep.get() > 1:
+        errors.append(f"*Keep* is {p.classKeep}, expected a share of at most 1, or Yes to *Keep by deviations?*.")
+    return errors
+
+
+def class_errors(protocol):
+    """An error when there are more classes than particles."""
+    classes, particles = protocol.numberOfClassAvg.get(), protocol.inputParticles.get().getSize()
+    return [] if classes <= particles else [f"{classes} classes are more than the {particles} particles."]
+
+
+def class_warnings(protocol):
+    """Warnings of numbers that the classes cannot provide."""
+    p, warnings = protocol, []
+    classes = p.numberOfClassAvg.get()
+    for label, wanted, most in (("Number of eigenimages", p.nbasisfp.get(), classes - 1),
+                                ("Number of alignment references", p.numberOfAlignRef.get(), classes)):
+        if wanted > most:
+            warnings.append(f"*{label}* is {wanted}, but {classes} classes have {most} at most: no more will be used.")
+    return warnings
