@@ -20,7 +20,7 @@ _PACKING = frozenset({"stored_renderbits", "stored_rendermin", "stored_rendermax
 class HdfStack:
     """An EMAN HDF stack of 2-D images, read image by image.  Image ``i`` is number ``i + 1`` in locations.
 
-    dimensions : 3 for a stack of volumes
+    dimensions : 3 for a stack of volumes, 2 for images; EMAN writes images of one row in one dimension
     shape : (count, ny, nx) or (count, nz, ny, nx)
     pixel_size : Å/px, or None
     numbers : 1-based numbers of the images that exist; EMAN allows gaps
@@ -41,7 +41,8 @@ class HdfStack:
         if not self.numbers:
             raise UserError(f"{path}: the stack holds no images")
         first = self.numbers[0] - 1
-        shape = self._dataset(first).shape
+        self._dimensions = dimensions
+        shape = self._shape_of(self._dataset(first))
         if len(shape) != dimensions:
             raise UserError(f"{path}: image {first + 1} has {len(shape)} dimensions, expected {dimensions}")
         self.shape = (self.numbers[-1], *shape)
@@ -54,7 +55,7 @@ class HdfStack:
         images = np.empty((len(indices), *self.shape[1:]), np.float32)
         for image, index in zip(images, indices):
             pixels = self._dataset(index)
-            if pixels.shape != self.shape[1:]:
+            if self._shape_of(pixels) != self.shape[1:]:
                 raise UserError(f"{self.path}: image {index + 1} has shape {pixels.shape}, "
                                 f"expected {self.shape[1:]}")
             image[:] = self._unpacked(index, pixels[()])
@@ -64,6 +65,10 @@ class HdfStack:
         """The image's attributes, without ``EMAN.``: dict of bool, numbers, lists, str, (3, 4) transforms."""
         attributes = self._group(index).attrs
         return {name.removeprefix("EMAN."): _decode(value) for name, value in attributes.items()}
+
+    def _shape_of(self, pixels):
+        row = self._dimensions == 2 and len(pixels.shape) == 1
+        return (1, *pixels.shape) if row else pixels.shape
 
     def _group(self, index):
         try:

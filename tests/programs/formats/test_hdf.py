@@ -94,6 +94,16 @@ def test_integers_without_a_range_are_their_values(tmp_path):
     assert stack.pixel_size is None
 
 
+def test_images_of_one_row(tmp_path):
+    with h5py.File(tmp_path / "x.hdf", "w") as file:
+        file["MDF/images/0/image"] = np.arange(5.0)
+        file["MDF/images/1/image"] = np.arange(5.0)[None]
+    stack = HdfStack(tmp_path / "x.hdf")
+    assert stack.shape == (2, 1, 5) and (stack.read([0, 1]) == np.arange(5)).all()
+    with pytest.raises(UserError, match="image 1 has 1 dimensions, expected 3"):
+        HdfStack(tmp_path / "x.hdf", dimensions=3)
+
+
 def test_what_we_write_is_laid_out_as_eman_does(tmp_path):
     images = RNG.normal(size=(3, 8, 10))
     matrix = np.arange(12.0).reshape(3, 4)
