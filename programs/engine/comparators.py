@@ -9,6 +9,7 @@ of each with itself.  The latter do not depend on the pose, and one turn of an i
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numba as nb
 import numpy as np
 
 from . import correlation_kernels as kernels
@@ -303,36 +304,63 @@ def _matching_gain(pairs):
 @_fast
 def _cross_of_rings(turned, planes, ref, shifts, kx, ky, points, out):
     """Fill out (R, S, J) with the ring sums of products of shifted-back samples and references."""
+    along, across, product = np.empty((3, len(kx)), np.float32)
     for r in range(len(turned)):
-        u, v = turned[r], planes[ref[r]]
+        _products(turned[r], planes[ref[r]], along, across)
         for s in range(shifts.shape[1]):
             x, y = np.float32(shifts[r, s, 0]), np.float32(shifts[r, s, 1])
-            for j in range(len(points) - 1):
-                total = np.float32(0)
-                for p in range(points[j], points[j + 1]):
-                    cosine, sine = _cos_sin(kx[p] * x + ky[p] * y)
-                    along = u[0, p] * v[0, p] + u[1, p] * v[1, p]
-                    across = u[0, p] * v[1, p] - u[1, p] * v[0, p]
-                    total += cosine * along + sine * across
-                out[r, s, j] = total
+            for p in range(len(kx)):
+                cosine, sine = _cos_sin(kx[p] * x + ky[p] * y)
+                product[p] = cosine * along[p] + sine * across[p]
+            _ring_sums(product, points, out[r, s])
 
 
 @_fast
 def _phase_errors(turned, planes, ref, shifts, kx, ky, points, weigh, error, total):
     """Fill error, total (R, S, J): ring sums of weighted angles between samples, and of the weights."""
+    along, across, weight, angle = np.empty((4, len(kx)), np.float32)
+    weight[:] = 1
     for r in range(len(turned)):
         u, v = turned[r], planes[ref[r]]
+        _products(u, v, along, across)
+        if weigh:
+            for p in range(len(kx)):
+                weight[p] = np.sqrt(v[0, p] ** 2 + v[1, p] ** 2)
         for s in range(shifts.shape[1]):
             x, y = np.float32(shifts[r, s, 0]), np.float32(shifts[r, s, 1])
-            for j in range(len(points) - 1):
-                sum_of_angles = sum_of_weights = np.float32(0)
-                for p in range(points[j], points[j + 1]):
-                    cosine, sine = _cos_sin(kx[p] * x + ky[p] * y)
-                    along = u[0, p] * v[0, p] + u[1, p] * v[1, p]
-                    across = u[0, p] * v[1, p] - u[1, p] * v[0, p]
-                    real, imaginary = cosine * along + sine * across, cosine * across - sine * along
-                    weight = np.sqrt(v[0, p] ** 2 + v[1, p] ** 2) if weigh else np.float32(1)
-                    angle = np.arctan2(abs(imaginary), real) if real != 0 or imaginary != 0 else np.float32(np.pi / 2)
-                    sum_of_angles += weight * angle
-                    sum_of_weights += weight
-                error[r, s, j], total[r, s, j] = sum_of_angles, sum_of_weights
+            for p in range(len(kx)):
+                cosine, sine = _cos_sin(kx[p] * x + ky[p] * y)
+                real, imaginary = cosine * along[p] + sine * across[p], cosine * across[p] - sine * along[p]
+                angle[p] = weight[p] * _angle(real, abs(imaginary))
+            _ring_sums(angle, points, error[r, s])
+            _ring_sums(weight, points, total[r, s])
+
+
+@_fast
+def _products(u, v, along, across):
+    """Real part, and less the imaginary part, of u conj(v), for samples (2, P)."""
+    for p in range(len(along)):
+        along[p] = u[0, p] * v[0, p] + u[1, p] * v[1, p]
+        across[p] = u[0, p] * v[1, p] - u[1, p] * v[0, p]
+
+
+@_fast
+def _ring_sums(values, points, out):
+    for j in range(len(out)):
+        total = np.float32(0)
+        for value in values[points[j] : points[j + 1]]:
+            total += value
+        out[j] = total
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
+def _angle(x, y):
+    """Angle of (x, y), y >= 0, from the axis x, to about 1e-5; a quarter turn for (0, 0)."""
+    small, large = min(abs(x), y), max(abs(x), y)
+    a = small / max(large, np.float32(1e-30))
+    z = a * a
+    angle = a * (np.float32(0.99997726) + z * (np.float32(-0.33262347) + z * (np.float32(0.19354346) + z * (
+        np.float32(-0.11643287) + z * (np.float32(0.05265332) - z * np.float32(0.01172120))))))
+    quarter = np.float32(np.pi / 2)
+    angle = quarter - angle if y >= abs(x) else angle
+    return 2 * quarter - angle if x < 0 else angle
