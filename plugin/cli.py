@@ -12,6 +12,7 @@ COMMANDS = {
     "mref_ali2d": ("mlalign.programs.mref_ali2d", "align particle images to given references, each to the best one"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
     "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
+    "select": ("mlalign.programs.select", "choose classes of a run by their scores: members, averages, rejected ones"),
     "convert": ("mlalign.programs.convert", "convert subtomograms' metadata from and to RELION, TOM and Xmipp 2"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),

@@ -31,10 +31,10 @@ from .formats.volumes import VolumeSource
 from .members import members_at, particles_of
 from .phantoms import ball
 from .results import FINAL
+from .select import THRESHOLD
 from .tomo_results import TomoRun
 
 WEIGHTS = {"signal": 0.45, "resolution": 0.25, "stability": 0.15, "size": 0.15}
-THRESHOLD = 0.5         # a class with a higher score is worth keeping, as a first guess
 TRUST = 3.0             # times what noise reaches: a share of the power that is believed
 SAMPLE = {2: 50, 3: 10}             # members of a class that are looked at
 TRANSITIONS = 3         # between iterations
