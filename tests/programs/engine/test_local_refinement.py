@@ -68,7 +68,7 @@ def test_no_score_becomes_worse(noisy, comparator):
     assert (after >= before - 1e-5 * np.abs(before)).all() and (after > before + 1e-4).mean() > 0.9
     again = noisy.score(noisy.refine(comparator, noisy.refine(comparator)), comparator)
     # a rugged score has other hills within a first step
-    assert (again >= after - 1e-5 * np.abs(after)).all() and (again < after + 1e-3 * np.ptp(after)).mean() > 0.9
+    assert (again >= after - 1e-5 * np.abs(after)).all() and (again < after + 0.01 * np.ptp(after)).mean() > 0.9
 
 
 def test_nothing_around_is_better(noisy):
