@@ -39,8 +39,9 @@ def read_list(path):
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             for number, line in enumerate(file, 1):
-                words = line.split(maxsplit=2)
-                if not words or words[0].startswith("#"):
+                # EMAN itself parts words by tabs, so names may hold blanks
+                words = [word.strip() for word in line.split("\t", 2)] if "\t" in line else line.split(maxsplit=2)
+                if not words or not words[0] or words[0].startswith("#"):
                     continue
                 if len(words) < 2 or not words[0].isdecimal():
                     raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected: index file")

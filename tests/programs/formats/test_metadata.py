@@ -251,6 +251,8 @@ def test_eman_list(tmp_path):
     table = read_list(path)
     assert table["image"].tolist() == ["000001@a.hdf", "000013@some/b.hdf"]
     assert table["itemId"].tolist() == [1, 2]
+    path = write(tmp_path, "#LSX\n#\n# 25\n3\tmy data/a b.hdf     \n\n \t\n", "x.lst")
+    assert read_list(path)["image"].tolist() == ["000004@my data/a b.hdf"]
     path = write(tmp_path, "#LST\nfoo a.hdf\n", "x.lst")
     with pytest.raises(UserError, match=r"x\.lst, line 2: found 'foo a\.hdf', expected: index file"):
         read_list(path)
