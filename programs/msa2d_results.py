@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import UserError
-from .formats.images import open_stack
+from .formats.hdf import HdfStack
 from .mref_results import MrefRun
 from .results import FINAL
 
@@ -53,11 +53,11 @@ class Refine2dRun(MrefRun):
 
 
 def _coordinates(projections, matrix, basis):
-    values = open_stack(projections).read([0])[0][:, FIRST_COEFFICIENT:]
-    classes = open_stack(matrix).read([0])[0].ravel().round().astype(int) + 1
+    values = HdfStack(projections).read([0])[0][:, FIRST_COEFFICIENT:]
+    classes = HdfStack(matrix).read([0])[0].ravel().round().astype(int) + 1
     if len(values) != len(classes):
         raise UserError(f"{matrix}: {len(classes)} images, expected {len(values)} as in {projections}")
-    images = open_stack(basis)
+    images = HdfStack(basis)
     share = [images.attributes(index).get("explvarfrac", np.nan) for index in range(1, images.shape[0])]
     if len(share) != values.shape[1]:
         raise UserError(f"{basis}: {len(share)} eigenimages, expected {values.shape[1]} as in {projections}")

@@ -33,7 +33,12 @@ def extra_options(protocol):
 
 
 def option_errors(protocol, offered):
-    """Errors of what the program would refuse; ``offered``: its options by the form, as _options gives them."""
+    """Errors of what the program would refuse; ``offered``: its options by the form, as _options gives them.
+
+    None while the form itself refuses a value: that is error enough.
+    """
+    if protocol.getDefinition().validateParams(protocol):
+        return []
     refused = _refusal(command_line(offered))
     if refused:
         return [_with_label(refused, protocol)]

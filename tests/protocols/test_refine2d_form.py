@@ -1,0 +1,45 @@
+"""The form of refine2d in a window."""
+import os
+
+import pytest
+
+from mlalign.tests.protocols.scipion import new_refine2d
+from mlalign.tests.protocols.test_form import check_conditions, check_radius_wizard, set_value, window
+
+pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
+
+
+@pytest.fixture
+def form(imported):
+    with window(imported, new_refine2d(imported.project, imported.particles)) as form:
+        yield form
+
+
+def test_every_parameter_has_a_widget(form):
+    wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "numberOfMpi", "runMode", "runName"}
+
+
+@pytest.mark.parametrize("switch, value, appears, vanishes", [
+    ("useCtf", 1, [], ["areImagesPhaseFlipped"]),
+    ("simralignType", 1, ["simraligncmp"], []),
+    ("classralignType", 1, ["classraligncmp"], []),
+])
+def test_conditions(form, switch, value, appears, vanishes):
+    check_conditions(form, switch, value, appears, vanishes)
+
+
+def test_values_typed_into_the_form_are_validated(form):
+    set_value(form, "radius", "400")
+    set_value(form, "numberOfClassAvg", "500")
+    assert len(form.protocol.validate()) == 2
+
+
+def test_modules_are_chosen_by_name(form):
+    set_value(form, "simcmpType", "frc")
+    set_value(form, "simcmpParams", "maxres=12")
+    assert form.protocol._options()["--simcmp"] == "frc:maxres=12"
+
+
+def test_radius_wizard(form, monkeypatch):
+    check_radius_wizard(form, monkeypatch, 100)
