@@ -4,13 +4,12 @@ import pytest
 
 from mlalign.programs.engine import averagers
 from mlalign.programs.engine.averaging import Placed, Transfer, add_up
-from mlalign.programs.engine.ctf import Ctf
 from mlalign.programs.engine.parallel import Alone
 from mlalign.programs.engine.rings import Rings
 from mlalign.tests.programs.engine.blobs import DISTINCT
+from mlalign.tests.programs.engine.placed_images import CLASSES, PIXEL, N, drawn, random_ctf, random_placed
 
-N, COUNT, CLASSES = 32, 80, 3
-PIXEL = 2.0
+COUNT = 80
 CTF_KINDS = ["ctf.auto", "ctfw.auto", "ctf.weight", "ctf.weight.autofilt"]
 
 
@@ -21,10 +20,7 @@ def rings():
 
 @pytest.fixture(scope="module")
 def placed():
-    rng = np.random.default_rng(0)
-    return Placed(np.arange(COUNT), rng.integers(0, CLASSES, COUNT), rng.integers(0, 2, COUNT),
-                  rng.uniform(0, 7, COUNT), *rng.uniform(-2, 2, (2, COUNT)), rng.uniform(0.5, 1.5, COUNT),
-                  rng.integers(0, 2, COUNT))
+    return random_placed(COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +30,12 @@ def scale():
 
 @pytest.fixture(scope="module")
 def x(rings, placed, scale):
-    poses = zip(scale, placed.ref, placed.psi, placed.mirrored, placed.x, placed.y)
-    images = [a * DISTINCT[ref].image(N, psi, bool(mirrored), (x, y)) for a, ref, psi, mirrored, x, y in poses]
-    return rings.expand(rings.sample(np.stack(images).astype(np.float32)))
+    return rings.expand(rings.sample((scale[:, None, None] * drawn(placed)).astype(np.float32)))
 
 
 @pytest.fixture(scope="module")
 def ctf():
-    rng = np.random.default_rng(2)
-    mean, half = rng.uniform(8e3, 2e4, COUNT), rng.uniform(0, 800, COUNT)
-    return Ctf(mean + half, mean - half, rng.uniform(0, 180, COUNT), np.full(COUNT, 300.0), np.full(COUNT, 2.7),
-               np.full(COUNT, 0.1), np.zeros(COUNT))
+    return random_ctf(COUNT)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 import numpy as np
 import pytest
 
-from mlalign.programs.engine.averaging import Placed, Transfer, add_up
-from mlalign.programs.engine.ctf import Ctf
+from mlalign.programs.engine.averaging import Transfer, add_up
 from mlalign.programs.engine.rings import Rings
 from mlalign.tests.programs.engine.blobs import DISTINCT
+from mlalign.tests.programs.engine.placed_images import PIXEL, N, drawn, random_ctf, random_placed
 
-N, COUNT = 32, 150
-PIXEL = 2.0
+COUNT = 150
 
 
 @pytest.fixture(scope="module")
@@ -18,21 +17,7 @@ def rings():
 
 @pytest.fixture(scope="module")
 def placed():
-    rng = np.random.default_rng(0)
-    return Placed(np.arange(COUNT), rng.integers(0, 3, COUNT), rng.integers(0, 2, COUNT), rng.uniform(0, 7, COUNT),
-                  *rng.uniform(-2, 2, (2, COUNT)), rng.uniform(0.5, 1.5, COUNT), rng.integers(0, 2, COUNT))
-
-
-def drawn(placed):
-    poses = zip(placed.ref, placed.psi, placed.mirrored, placed.x, placed.y)
-    return np.stack([DISTINCT[ref].image(N, psi, bool(mirrored), (x, y)) for ref, psi, mirrored, x, y in poses])
-
-
-def random_ctf(count):
-    rng = np.random.default_rng(1)
-    mean, half = rng.uniform(8e3, 2e4, count), rng.uniform(0, 800, count)
-    return Ctf(mean + half, mean - half, rng.uniform(0, 180, count), np.full(count, 300.0), np.full(count, 2.7),
-               np.full(count, 0.1), np.zeros(count))
+    return random_placed(COUNT)
 
 
 def test_averages_are_the_references(rings, placed):
