@@ -82,6 +82,19 @@ pages = {33--46},
 year = {2002}
 }
 
+@article{Tang2007,
+title = {{EMAN2}: an extensible image processing suite for electron microscopy},
+author = {Tang, Guang and Peng, Liwei and Baldwin, Philip R. and Mann, Deepinder S. and Jiang, Wen and Rees, Ian
+  and Ludtke, Steven J.},
+journal = {Journal of Structural Biology},
+volume = {157},
+number = {1},
+pages = {38--46},
+year = {2007},
+doi = {10.1016/j.jsb.2006.05.009},
+url = {https://doi.org/10.1016/j.jsb.2006.05.009}
+}
+
 @article{Barnett2019,
 title = {A parallel nonuniform fast Fourier transform library
   based on an ``exponential of semicircle'' kernel},
