@@ -8,11 +8,12 @@ of each with itself.  The latter do not depend on the pose, and one turn of an i
 """
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import SimpleNamespace
 
 import numba as nb
 import numpy as np
 
-from . import correlation_kernels as kernels
+from .averaging import samples_turned_back
 from .correlation_kernels import _cos_sin, _fast
 
 BLOCK = 128               # images worked on together
@@ -60,11 +61,9 @@ class Block:
 
     def pairs(self, rows, psi, shifts):
         """:class:`Pairs` of pairs ``rows`` (R,) with angles psi (R,) in radians and S shifts (R, S, 2) = (x, y) px."""
-        rings, turned = self.comparison.rings, np.empty((len(rows), self.x.shape[1]), np.float32)
-        kernels.turned_back(self.x[rows], (rings.start[:-1], rings.each), np.asarray(psi, float), self.mirrored[rows],
-                            turned)
+        turn = SimpleNamespace(image=rows, psi=np.asarray(psi, float), mirrored=self.mirrored[rows])
         return Pairs(self.comparison, self.image[rows, None], self.ref[rows, None], self.power[rows, None],
-                     rings.synthesize(turned), np.asarray(shifts, float))
+                     samples_turned_back(self.comparison.rings, self.x, turn), np.asarray(shifts, float))
 
 
 @dataclass

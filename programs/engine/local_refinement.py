@@ -12,7 +12,8 @@ import numpy as np
 from .comparators import BLOCK, TINY, Comparison
 
 FARTHEST = 1.5            # steps from a pose that a quadratic's top may be away
-NEAR = 0.5                # steps within which a top is trusted so much that the steps become a quarter, not a half
+NEAR = 0.5                # steps within which a top is trusted
+SMALLER = 0.15            # what steps are then multiplied by, as it is that well known
 ENOUGH = 1e-7             # relative rise of a score that is one
 
 # shifts (x, y) and the angle they go with, in steps; the pose itself is the first
@@ -85,7 +86,7 @@ class _Climb:
         self.poses[rows] = around[np.arange(len(rows)), best]
         moved = np.abs(np.divide(self.poses[rows] - here, steps, where=steps > 0, out=np.zeros_like(here))).max(1)
         trusted = (best == len(self.places)) & (moved < NEAR)
-        factor = np.where(trusted, 0.25, np.where(moved < 1, 0.5, 2))
+        factor = np.where(trusted, SMALLER, np.where(moved < 1, 0.5, 2))
         self.scale[rows] = np.minimum(1, self.scale[rows] * factor)
 
     def _values(self, rows, around):
