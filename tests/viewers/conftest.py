@@ -1,5 +1,6 @@
 """A run with known members, and a Qt that needs no screen."""
 import os
+import time
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -10,6 +11,14 @@ from mlalign.tests.programs import tomo_fabricate
 from mlalign.tests.viewers.fabricate import make_run
 
 REFERENCES, SIZE = 6, 48
+
+
+def settle(window, seconds=10):
+    """Wait until nothing is read or computed any more, in the window's details or for the whole of it."""
+    from PyQt5.QtTest import QTest
+    end = time.time() + seconds
+    while (window.details.busy() or window.computing.busy or window.strip.busy()) and time.time() < end:
+        QTest.qWait(5)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +66,7 @@ def open_window(application):
         window.show()
         QTest.qWait(1)
         window.details.refresh()
+        settle(window)
         return window
 
     yield open_it

@@ -12,7 +12,7 @@ from PyQt5.QtTest import QTest
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.results import FINAL
-from mlalign.tests.viewers.conftest import REFERENCES
+from mlalign.tests.viewers.conftest import REFERENCES, settle
 from mlalign.tests.viewers.fabricate import make_run, write_result
 from mlalign.viewers.gallery import export
 
@@ -186,6 +186,7 @@ def test_members_are_those_of_the_class_and_look_like_it(made, open_window, refe
         window.view.select_items([item], item)
         window.details.show_item(window.pictures, item)
         window.details.refresh()
+        settle(window)
         members = window.details.members.members
         assert list(members.keys) == list(rows["itemId"][rows["ref"] == item + 1])
         members.period = 0
@@ -193,15 +194,37 @@ def test_members_are_those_of_the_class_and_look_like_it(made, open_window, refe
             assert np.corrcoef(members.image(member).ravel(), references[item].ravel())[0, 1] > 0.95
 
 
-def test_members_come_by_and_by(made, open_window):
+def test_of_all_members_only_those_in_view_are_read(made, open_window, monkeypatch):
+    window = open_window(made[0].classes_file())
+    pane, read = window.details.members, set()
+    total = len(pane.members)
+    assert total > 48 and pane.model.rowCount() == total and pane.count.text() == f"{total:,}"
+    pane.view.set_size(100)
+    monkeypatch.setattr(pane.members, "image", lambda item: read.add(item) or np.zeros((8, 8)))
+    pane.model.set_levels((0, 1))
+    wait_until(lambda: pane.model.pixmap(0, pane.view.shown) is not None)
+    QTest.qWait(50)
+    rows = -(-pane.view.viewport().height() // pane.view.gridSize().height()) + 1
+    assert 0 in read and total - 1 not in read and len(read) <= rows * pane.view.columns() < total
+    pane.view.scrollToBottom()
+    wait_until(lambda: total - 1 in read)
+    assert len(read) < total
+
+
+def test_members_by_their_scores(made, open_window):
     window = open_window(made[0].classes_file())
     pane = window.details.members
-    total = len(pane.members)
-    assert total > 48 and pane.model.rowCount() == 48
-    assert pane.count.text() == f"48 of {total}"
-    QTest.mouseClick(pane.more, Qt.LeftButton)
-    assert pane.model.rowCount() == min(total, 96)
-    assert pane.more.isVisible() == (total > 96)
+    assert [pane.sort.itemText(place) for place in range(pane.sort.count())] == [
+        "as read", "best probability", "worst probability", "best likelihood", "worst likelihood"]
+    for place, label, sign in ((1, "pMax", -1), (4, "logLikelihood", 1)):
+        pane.sort.setCurrentIndex(place)
+        pane.sort.activated.emit(place)
+        assert (np.diff(sign * pane.members.columns[label].values[pane.model.order]) >= 0).all()
+    press(window, Qt.Key_Right)
+    window.details.refresh()
+    settle(window)
+    assert pane.sort.currentText() == "worst likelihood"
+    assert (np.diff(pane.members.columns["logLikelihood"].values[pane.model.order]) >= 0).all()
 
 
 def test_member_thumbnails_are_read_aside_and_arrive(made, open_window):
@@ -229,6 +252,7 @@ def test_empty_class_says_so(tmp_path, references, open_window):
     window = open_window(run.classes_file())
     window.view.select_items([1], 1)
     window.details.refresh()
+    settle(window)
     assert window.details.members.count.text() == "none"
     assert window.pictures.caption(1).faded
 

@@ -314,7 +314,7 @@ def test_the_menu_saves_what_is_shown(window, tmp_path, monkeypatch):
     for action in window.top.save.menu().actions():
         action.trigger()
     expected = {"gallery.png", "classes.csv", "convergence.png", "fsc.png", "orientations.png", "coverage.png",
-                f"class{chosen(window)[0]}.mrc"}
+                f"class{chosen(window)[0]}.mrc", f"class{chosen(window)[0]}.png"}
     assert {path.name for path in tmp_path.iterdir()} == expected
 
 

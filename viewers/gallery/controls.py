@@ -136,7 +136,7 @@ class TopBar(QWidget):
         row.insertSpacing(2, 10)
 
     def offer(self, columns, chosen):
-        """Fill the sort box with columns (dict of key -> Column) without a signal; select ``chosen``."""
+        """Fill the sort box with columns (dict of key -> Column or Computed); select ``chosen``, without a signal."""
         self.sort.clear()
         self._columns = columns
         for key, column in columns.items():

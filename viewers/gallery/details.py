@@ -1,13 +1,10 @@
 """The pane beside the gallery: one item large, its numbers, its FRC curve and its members."""
-import numpy as np
-from PyQt5.QtCore import QRectF, QSize, Qt, QTimer
+from PyQt5.QtCore import QRectF, QSize, Qt, QTimer, pyqtSignal
 from PyQt5.QtGui import QColor, QFont, QPainter, QPen, QPixmap
 from PyQt5.QtWidgets import (
     QBoxLayout,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QSplitter,
     QVBoxLayout,
@@ -16,12 +13,12 @@ from PyQt5.QtWidgets import (
 
 from ...programs.errors import UserError
 from . import theme
-from .grid import ThumbnailModel, ThumbnailView, thumbnail
+from .grid import thumbnail
+from .gridbar import length_text
 from .imaging import nice_length
+from .members import ParticlesPane
 from .pages import new_canvas
 
-FIRST_MEMBERS = 48                 # members shown at once; "Show more" adds as many again
-FILTERS = (0, 4, 8, 16)            # low-pass periods offered for members, px; 0: as they are
 FRAME = 6                          # px around an image
 REFRESH = 40                       # ms; arrow keys held down do not redraw the pane for every class passed
 
@@ -74,7 +71,7 @@ class ImagePane(QWidget):
         angstrom_per_point = self.pixel_size * self.image.shape[1] / target.width()
         length = nice_length(0.36 * target.width() * angstrom_per_point)
         width = length / angstrom_per_point
-        text = f"{length:g} Å" if length < 1000 else f"{length / 10:g} nm"
+        text = length_text(length)
         font = QFont(painter.font())
         font.setPixelSize(12)
         font.setBold(True)
@@ -121,67 +118,6 @@ class FrcPane(QWidget):
         return self._canvas.figure
 
 
-class MembersPane(QWidget):
-    """The particles of a class, turned, mirrored and shifted as the class average saw them."""
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self.members = None
-        self.model = ThumbnailModel(threaded=True, parent=self)
-        self.view = ThumbnailView(self.model, 72, lines=0, parent=self)
-        self.count = QLabel(objectName="muted")
-        self.problem = QLabel(objectName="problem", wordWrap=True)
-        self.problem.setSizePolicy(QSizePolicy.Ignored, QSizePolicy.Preferred)
-        self.more = QPushButton("Show more", clicked=self._more)
-        self.filter = theme.ComboBox(toolTip="Low-pass filter of the members: raw particles are mostly noise")
-        self.filter.currentIndexChanged.connect(self._filter_changed)
-        header = QHBoxLayout()
-        for widget in (QLabel("Members", objectName="section"), self.count, None, self.filter):
-            header.addStretch() if widget is None else header.addWidget(widget)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(header)
-        layout.addWidget(self.problem)
-        layout.addWidget(self.view, 1)
-        layout.addWidget(self.more, 0, Qt.AlignHCenter)
-        self._offer_filters(None)
-
-    def show_members(self, members, problem=""):
-        """members: a :class:`.pictures.MemberPictures`, None for an empty class or because of a problem."""
-        self.members = members
-        self.problem.setText(problem.replace("/", "/\u200b"))        # lines may break inside a path
-        self.problem.setVisible(bool(problem))
-        self._offer_filters(members.pixel_size if members else None)
-        if members:
-            members.period = self.filter.currentData()
-        self.model.show(members, [])
-        self.view.scrollToTop()
-        self._more()
-
-    def _more(self):
-        total, shown = len(self.members) if self.members else 0, len(self.model.order)
-        known = min(total, shown + FIRST_MEMBERS)
-        if known > shown:
-            self.model.append(np.arange(shown, known))
-        self.count.setText(f"{known:,} of {total:,}" if total else "none")
-        self.more.setVisible(known < total)
-
-    def _offer_filters(self, pixel_size):
-        chosen = FILTERS.index(self.filter.currentData()) if self.filter.count() else 2
-        self.filter.blockSignals(True)
-        self.filter.clear()
-        for period in FILTERS:
-            length = f"{period * pixel_size:.3g} Å" if pixel_size else f"{period} px"
-            self.filter.addItem(f"low-pass {length}" if period else "unfiltered", period)
-        self.filter.setCurrentIndex(chosen)
-        self.filter.blockSignals(False)
-
-    def _filter_changed(self):
-        if self.members:
-            self.members.period = self.filter.currentData()
-            self.model.set_levels(None)
-
-
 class NumbersPane(QWidget):
     """A heading, and labels with numbers below it."""
 
@@ -209,11 +145,15 @@ class NumbersPane(QWidget):
 
 
 class DetailsPane(QWidget):
-    """A pane about one item of a ``Pictures``; a base class: :meth:`refresh` is for sub-classes to fill in."""
+    """A pane about one item of a ``Pictures``; a base class: :meth:`refresh` is for sub-classes to fill in.
+
+    result_chosen : an iteration's number, or FINAL, that the user wants to go to
+    """
+    result_chosen = pyqtSignal(object)
 
     def __init__(self, parent=None):
         super().__init__(parent, objectName="details")
-        self.pictures, self.item, self.levels = None, None, None
+        self.pictures, self.item, self.levels, self.chosen = None, None, None, ()
         self.numbers = NumbersPane()
         self.heading = self.numbers.heading
         self._split = QSplitter(Qt.Vertical)
@@ -230,10 +170,18 @@ class DetailsPane(QWidget):
             self._split.addWidget(widget)
             self._split.setStretchFactor(self._split.count() - 1, stretch)
 
-    def show_item(self, pictures, item, levels=None):
-        """Show an item (None: nothing) shortly, unless another is asked for meanwhile."""
-        self.pictures, self.item, self.levels = pictures, item, levels
+    def show_item(self, pictures, item, levels=None, chosen=()):
+        """Show an item (None: nothing) shortly, unless another is asked for meanwhile; chosen: all that are chosen."""
+        self.pictures, self.item, self.levels, self.chosen = pictures, item, levels, tuple(chosen)
         self._timer.start()
+
+    def show_chosen(self, chosen):
+        """Others are chosen; the item shown stays."""
+        self.chosen = tuple(chosen)
+
+    def busy(self):
+        """Whether some of it is still being read."""
+        return self._timer.isActive()
 
     def refresh(self):
         """Fill the pane now."""
@@ -249,13 +197,15 @@ class Details(DetailsPane):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.image, self.frc, self.members = ImagePane(), FrcPane(), MembersPane()
+        self.image, self.frc, self.particles = ImagePane(), FrcPane(), ParticlesPane()
+        self.members = self.particles.members
+        self.particles.development.chosen.connect(self.result_chosen)
         top = QWidget()
         self._top = QBoxLayout(QBoxLayout.LeftToRight, top)
         self._top.setContentsMargins(0, 0, 0, 0)
         self._top.addWidget(self.image, 3)
         self._top.addWidget(self.numbers, 2)
-        self._add((top, 5), (self.frc, 3), (self.members, 7))
+        self._add((top, 5), (self.frc, 3), (self.particles, 7))
 
     def refresh(self):
         super().refresh()
@@ -264,12 +214,12 @@ class Details(DetailsPane):
             self.image.show_image(None)
             self.numbers.fill([])
             self.frc.hide()
-            self.members.hide()
+            self.particles.hide()
             return
         pictures, item = self.pictures, self.item
         self.heading.setText(pictures.name(item))
-        self.numbers.fill(pictures.numbers(item))
         try:
+            self.numbers.fill(pictures.numbers(item))
             self.image.show_image(pictures.image(item), self.levels, pictures.pixel_size)
             self.frc.show_curve(pictures.frc(item), pictures.pixel_size)
         except UserError as error:
@@ -277,12 +227,17 @@ class Details(DetailsPane):
             self.numbers.fill([("Problem", str(error))])
         self._top.setDirection(QBoxLayout.LeftToRight if pictures.has_members else QBoxLayout.TopToBottom)
         self.frc.setVisible(pictures.has_members)
-        self.members.setVisible(pictures.has_members)
-        try:
-            self.members.show_members(pictures.members(item))
-        except UserError as error:
-            self.members.show_members(None, str(error))
+        self.particles.setVisible(pictures.has_members)
+        if pictures.has_members:
+            self.particles.show_items(pictures, item, self.chosen)
+
+    def show_chosen(self, chosen):
+        super().show_chosen(chosen)
+        self.particles.show_chosen(chosen)
+
+    def busy(self):
+        return super().busy() or self.particles.busy()
 
     def stop(self):
         super().stop()
-        self.members.model.stop()
+        self.particles.stop()

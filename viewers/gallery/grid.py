@@ -4,8 +4,8 @@ import itertools
 import numpy as np
 from PyQt5.QtCore import (
     QAbstractListModel,
+    QItemSelection,
     QItemSelectionModel,
-    QModelIndex,
     QRect,
     QRunnable,
     QSize,
@@ -21,6 +21,7 @@ from . import imaging, theme
 
 SMALLEST, LARGEST, ZOOM = 40, 512, 1.2       # thumbnail sizes in px, and the factor of one zoom step
 QPixmapCache.setCacheLimit(192 * 1024)       # KiB of thumbnails kept
+REJECTED = 0.2                               # opacity of the pictures of rejected items
 _versions = itertools.count()                # of models' pictures and levels, to tell cached thumbnails apart
 
 
@@ -38,12 +39,14 @@ class ThumbnailModel(QAbstractListModel):
 
     threaded: images are read on another thread and painted when they arrive, for those that take long.
     aspect: width of the images over their height
+    rejected: items that are shown dimmed
     """
     _ready = pyqtSignal(str, int, QImage)
 
     def __init__(self, threaded=False, aspect=1, parent=None):
         super().__init__(parent)
         self.pictures, self.order, self.levels, self.aspect = None, np.array([], int), None, aspect
+        self.rejected = frozenset()
         self._version = next(_versions)
         self._pending, self._pool = set(), None
         if threaded:
@@ -82,11 +85,10 @@ class ThumbnailModel(QAbstractListModel):
         self.order = np.asarray(order, int)
         self.endResetModel()
 
-    def append(self, items):
-        """Add more of the pictures' items at the end."""
-        self.beginInsertRows(QModelIndex(), len(self.order), len(self.order) + len(items) - 1)
-        self.order = np.concatenate([self.order, items])
-        self.endInsertRows()
+    def set_rejected(self, items):
+        self.rejected = frozenset(items)
+        if len(self.order):
+            self.dataChanged.emit(self.index(0), self.index(len(self.order) - 1))
 
     def pixmap(self, item, size):
         """The thumbnail of an item, ``size`` high; None while it is read, a dark area when it cannot be read."""
@@ -193,12 +195,12 @@ class ThumbnailDelegate(QStyledItemDelegate):
         if pixmap is not None:
             target = QRect(0, 0, round(pixmap.width() / ratio), round(pixmap.height() / ratio))
             target.moveCenter(box.center())
-            painter.setOpacity(0.45 if caption.faded else 1)
+            painter.setOpacity(REJECTED if item in model.rejected else 0.45 if caption.faded else 1)
             painter.drawPixmap(target, pixmap)
             painter.setOpacity(1)
             self.paint_over(painter, target)
         if self.lines:
-            self._captions(painter, box, caption)
+            self._captions(painter, box, caption._replace(faded=True) if item in model.rejected else caption)
 
     def paint_over(self, painter, target):
         """Nothing; for sub-classes that mark their pictures, which lie in the rectangle ``target``."""
@@ -235,6 +237,7 @@ class ThumbnailView(QListView):
     shown : as painted, somewhat larger so that rows of several are full
     """
     zoomed = pyqtSignal(int)      # the new size
+    arranged = pyqtSignal()       # thumbnails are of another size now
 
     def __init__(self, model, size, lines, delegate=ThumbnailDelegate, parent=None):
         super().__init__(parent)
@@ -280,6 +283,7 @@ class ThumbnailView(QListView):
         card = self.delegate.card_size(self.shown)
         self.setGridSize(card if columns > 1 else QSize(wanted + room, card.height()))
         self.verticalScrollBar().setSingleStep(max(card.height() // 3, 1))
+        self.arranged.emit()
 
     def resizeEvent(self, event):
         self._arrange()
@@ -310,17 +314,31 @@ class ThumbnailView(QListView):
         row = current.row() + steps
         return self.model().index(row if 0 <= row < count else current.row())
 
+    def selectAll(self):
+        self.select_rows(np.arange(self.model().rowCount()))
+
     def selected_items(self):
         """Selected items of the pictures, in the order shown."""
-        return [self.model().item(index) for index in sorted(self.selectedIndexes())]
+        selected = np.zeros(self.model().rowCount(), bool)
+        for stretch in self.selectionModel().selection():
+            selected[stretch.top():stretch.bottom() + 1] = True
+        return self.model().order[selected].tolist()
 
     def select_items(self, items, current=None):
         """Select these items and make ``current`` (an item, or None) the current one."""
-        rows = {item: row for row, item in enumerate(self.model().order)}
-        selection = self.selectionModel()
-        if current in rows:
-            selection.setCurrentIndex(self.model().index(rows[current]), QItemSelectionModel.NoUpdate)
-        selection.clearSelection()
-        for item in items:
-            if item in rows:
-                selection.select(self.model().index(rows[item]), QItemSelectionModel.Select)
+        order = self.model().order
+        if current is not None and len(rows := np.flatnonzero(order == current)):
+            self.selectionModel().setCurrentIndex(self.model().index(int(rows[0])), QItemSelectionModel.NoUpdate)
+        self.select_rows(np.flatnonzero(np.isin(order, np.asarray(items, int))))
+
+    def select_rows(self, rows):
+        """Select these rows (rising), and no others."""
+        selection, model = QItemSelection(), self.model()
+        ends = np.flatnonzero(np.diff(rows) > 1)
+        for first, last in zip(rows[np.r_[0, ends + 1]], rows[np.r_[ends, -1]]) if len(rows) else ():
+            selection.select(model.index(int(first)), model.index(int(last)))
+        self.selectionModel().select(selection, QItemSelectionModel.ClearAndSelect)
+
+    def invert(self):
+        """Select what is not, and no longer what is."""
+        self.select_rows(np.flatnonzero(~np.isin(self.model().order, self.selected_items())))

@@ -1,10 +1,13 @@
-"""What happens to an image between file and screen: contrast, alignment, low-pass filter.  No Qt here."""
+"""What happens to an image between file and screen: contrast, alignment, centring, low-pass filter.  No Qt here."""
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
+from ...programs.engine import image_filters as filters
 from ...programs.geometry import pose_matrix
 
 TAILS = (0.2, 99.8)      # per cent of the pixels left of black and right of white
+CENTRING_SIDE = 48       # px to which images are reduced to look for their centre
+SMOOTH = 16              # periods of the low-pass filter that fit in the box, before the bright part is looked for
 
 
 def contrast(images):
@@ -48,3 +51,31 @@ def nice_length(longest):
     """The largest of 1, 2, 5 times a power of ten that is not above ``longest`` (for scale bars)."""
     power = 10.0 ** np.floor(np.log10(longest))
     return max(step * power for step in (1, 2, 5) if step * power <= longest * (1 + 1e-9))
+
+
+def reduced(image, side):
+    """The lowest frequencies of an image (n, n), as one of at most ``side`` px, an even number; the origin stays."""
+    size, half = len(image), min(side, len(image)) // 2
+    middle = slice(size // 2 - half, size // 2 + half)
+    waves = fft.fftshift(fft.fft2(fft.ifftshift(np.nan_to_num(np.asarray(image, np.float32)))))[middle, middle]
+    return fft.fftshift(fft.ifft2(fft.ifftshift(waves))).real * (2 * half / size) ** 2
+
+
+def bright_centre(image):
+    """(x, y) in px from the origin of the centre of mass of an image's bright part; (0, 0) where there is none.
+
+    image: (n, n).  The bright part is what rises, after smoothing, by more than a standard deviation above the mean
+    inside the circle in the box; each pixel counts by how much it rises.
+    """
+    small = reduced(image, CENTRING_SIDE)
+    smooth = low_pass(small, max(len(small) / SMOOTH, 2))
+    inside = filters.distances(len(small)) < len(small) // 2
+    bright = filters.bright_pixels(smooth, inside)
+    x, y = filters.centre_of_mass(np.where(bright, smooth - smooth[inside].mean(), 0))
+    return x * len(image) / len(small), y * len(image) / len(small)
+
+
+def moved(image, x, y):
+    """An image (n, n) moved by (x, y) px; what comes in from outside has the mean of the image's rim."""
+    rim = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    return ndimage.shift(np.asarray(image, np.float32), (y, x), order=3, mode="constant", cval=float(rim.mean()))

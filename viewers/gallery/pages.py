@@ -6,7 +6,7 @@ from PyQt5.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QW
 
 from ...programs.errors import UserError
 from ...programs.mref_results import MrefRun
-from . import theme
+from . import export, theme
 
 
 def new_canvas():
@@ -48,6 +48,13 @@ class PlotPage(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addWidget(self._stack)
+
+    def save(self, path):
+        """Write what was drawn as a picture; raises :class:`UserError`."""
+        if self._stack.currentWidget() is self.canvas:
+            export.save_figure(path, self.canvas.figure, self)
+        else:
+            export.save_widget(path, self)
 
     def show_result(self, run, iteration, only=None):
         """Draw the page anew."""

@@ -2,27 +2,24 @@
 
 Every kind is a sub-class of :class:`Pictures`; volumes are in :mod:`..tomo.volumes`.
 """
+from functools import lru_cache
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...programs.errors import UserError
 from ...programs.formats.images import ImageSource, open_images
-from ...programs.formats.star import MetaData
+from ...programs.formats.star import MetaData, read_star
 from ...programs.results import FINAL, Run
 from . import imaging
+from .columns import Column, Computed, class_columns, varying_columns
 
-ALWAYS = ("number", "particles", "share", "resolution")      # columns of classes, whether known or not
+SIMILARITY = "similarity"       # key of the column of places in an order in which neighbours look alike
+IN_CAPTIONS = "number", "particles", "share", SIMILARITY        # what captions tell anyway, or not at all
+OF_PARTICLES = ("maxCC", "pMax", "logLikelihood", "classProbability", "shiftX", "shiftY", "shiftZ", "angleRot",
+                "angleTilt", "anglePsi", "flip")
 SAMPLE = 100        # images looked at to choose grey levels that suit all
-
-
-class Column(NamedTuple):
-    """Numbers of all items: label, values (rows,), text of one value, whether the largest sorts first."""
-    label: str
-    values: np.ndarray
-    text: Callable
-    descending: bool = True
 
 
 class Caption(NamedTuple):
@@ -40,19 +37,46 @@ class Pictures:
     columns : key -> :class:`Column`, what can be sorted by and is saved to tables
     keys    : what identifies the items when another result of the same run is shown, one per item
     aspect  : width of the images over their height
+    centred : whether images are shown with their bright part in the middle
+    computed : key -> :class:`Computed`, more columns, which are in ``columns`` once they were asked for
+    told : key of the column whose numbers captions tell beside the name
     """
-    has_members, aspect, unit = False, 1, "images"
+    has_members, aspect, unit, can_centre = False, 1, "images", True
+    told = "resolution"
+    centred, most_compared = False, 3000        # up to as many are all looked at, to be sorted by what they look like
 
     def __init__(self, title, source, columns, keys):
         self.title, self.source, self.columns, self.keys = title, source, columns, list(keys)
         self.pixel_size = source.pixel_size
+        self.centre = lru_cache(None)(self._find_centre)
+        self.computed = self._computed() if len(self) <= self.most_compared else {}
 
     def __len__(self):
         return self.source.count
 
     def image(self, item):
-        """float32 (n, n)"""
+        """float32 (n, n), as it is to be shown"""
+        image = self.raw_image(item)
+        return imaging.moved(image, *(-shift for shift in self.centre(item))) if self.centred else image
+
+    def raw_image(self, item):
+        """float32 (n, n), as it is in its file"""
         return self.source.read(slice(item, item + 1))[0]
+
+    def _find_centre(self, item):
+        """(x, y) of the bright part's centre, px from the origin; kept as ``centre(item)``."""
+        return imaging.bright_centre(self.raw_image(item))
+
+    def column(self, key):
+        """A :class:`Column`, computed when it was not yet.  Raises :class:`UserError` for images that are lost."""
+        if key not in self.columns:
+            # a new dict: this may run beside a thread that goes through the old one
+            self.columns = {**self.columns, key: self.computed[key].make()}
+        return self.columns[key]
+
+    def offered(self):
+        """All that can be sorted by: key -> :class:`Column`, or :class:`Computed` of those not yet asked for."""
+        return {**self.columns, **{key: more for key, more in self.computed.items() if key not in self.columns}}
 
     def levels(self):
         """Grey levels that suit all images, from a sample of them."""
@@ -61,18 +85,24 @@ class Pictures:
 
     def order(self, key, descending):
         """Items sorted by a column; those without a number come last, equal ones keep their order."""
-        values = np.asarray(self.columns[key].values, float)
+        values = np.asarray(self.column(key).values, float)
         rank = np.where(np.isnan(values), np.inf, -values if descending else values)
         return np.argsort(rank, kind="stable")
 
     def numbers(self, item):
-        """(label, text) of every column but the number, for the details."""
-        return [(column.label, column.text(column.values[item]))
-                for key, column in self.columns.items() if key != "number"]
+        """(label, text) of every column but the number and the place, for the details."""
+        told = [(column.label, column.text(column.values[item]))
+                for key, column in self.columns.items() if key not in ("number", SIMILARITY)]
+        return [*told, ("Moved by", self.shift_text(item))] if self.centred else told
 
     def describe(self, item):
         """One text with all numbers, for a tool tip."""
         return "\n".join(f"{label}: {text}" for label, text in self.numbers(item))
+
+    @property
+    def contents(self):
+        """What tables of the items are called."""
+        return self.unit
 
     def subtitle(self):
         return ", ".join([f"{len(self):,} {self.unit if len(self) > 1 else self.unit[:-1]}", *_geometry(self.source)])
@@ -91,7 +121,47 @@ class Pictures:
         return None
 
     def members(self, item):
+        """The :class:`MemberPictures` of an item, None when it has none."""
         return None
+
+    def particles(self, items):
+        """What is known of the members of these items: label of :data:`OF_PARTICLES` -> (N,)."""
+        return {}
+
+    def shift_text(self, item):
+        """By how much an image is moved when it is centred, in words."""
+        x, y = (-shift for shift in self.centre(item))
+        return f"x {x:+.1f}, y {y:+.1f} px ({self._moved(item)})"
+
+    def _moved(self, item):
+        length = np.hypot(*self.centre(item))
+        return f"{length * self.pixel_size:.1f} Å" if self.pixel_size else f"{length:.1f} px"
+
+    def usual(self, key):
+        """The number of a column from which on items are worth keeping, as a first guess; -inf where there is none."""
+        return -np.inf
+
+    def _computed(self):
+        return {SIMILARITY: Computed("Similarity", self._similarity, descending=False),
+                "offCentre": Computed("Off centre", self._off_centre)}
+
+    def _images(self):
+        return np.stack([self.raw_image(item) for item in range(len(self))])
+
+    def _similarity(self):
+        from .similarity import places
+        sizes = self.columns["particles"].values if "particles" in self.columns else None
+        return Column("Similarity", places(self._alike(), sizes), "{:.0f}".format, descending=False)
+
+    def _alike(self):
+        """How much the images are alike: (K, K)"""
+        from .similarity import similarities
+        return similarities(self._images())
+
+    def _off_centre(self):
+        scale, unit = (self.pixel_size, "Å") if self.pixel_size else (1, "px")
+        lengths = [np.hypot(*self.centre(item)) * scale for item in range(len(self))]
+        return Column("Off centre", np.array(lengths), lambda value: f"{value:.1f} {unit}")
 
 
 class FilePictures(Pictures):
@@ -108,7 +178,7 @@ class RunPictures(Pictures):
 
     run : a :class:`~mlalign.programs.results.Results`
     """
-    default_sort = "particles"
+    default_sort, contents = "particles", "classes"
     open_source = None          # the class of the averages' source, for sub-classes to say
 
     def __init__(self, run, iteration):
@@ -120,13 +190,37 @@ class RunPictures(Pictures):
         self.refs = table["ref"]
         super().__init__(Path(run.oroot).name.rstrip("_-.") or Path(run.oroot).parent.name or run.oroot,
                          self.open_source(MetaData(columns, table.path), Path(table.path).parent),
-                         _class_columns(table), self.refs)
+                         class_columns(table), self.refs)
         self.pixel_size = run.pixel_size(iteration) or self.source.pixel_size
         self.share = self.columns["share"].values
+        self.ranking = None
+
+    def _computed(self):
+        return {"score": Computed("Score", self._score), **super()._computed()}
+
+    def usual(self, key):
+        from ...programs.ranking import THRESHOLD
+        return THRESHOLD if key == "score" else super().usual(key)
+
+    def _score(self):
+        from ...programs.ranking import rank  # late: no first paint has to wait for what it needs
+        self.ranking = rank(self.run, self.iteration)
+        scores = [self.ranking.of(ref) for ref in self.refs]
+        return Column("Score", np.array(scores), lambda value: f"{value:.2f}")
+
+    def numbers(self, item):
+        told = super().numbers(item)
+        if self.ranking is not None:
+            place = int(np.flatnonzero(self.ranking.refs == self.refs[item])[0])
+            parts = {name: values[place] for name, values in self.ranking.parts.items() if not np.isnan(values[place])}
+            told.append(("Score of", ", ".join(f"{name} {value:.2f}" for name, value in parts.items())))
+        return told
 
     def at(self, iteration):
-        """The same run's pictures at another iteration (or FINAL)."""
-        return type(self)(self.run, iteration)
+        """The same run's pictures at another iteration (or FINAL), shown alike."""
+        other = type(self)(self.run, iteration)
+        other.centred = self.centred
+        return other
 
     def subtitle(self):
         particles = int(self.columns["particles"].values.sum())
@@ -143,11 +237,28 @@ class RunPictures(Pictures):
 
     def caption(self, item):
         particles = int(self.columns["particles"].values[item])
-        resolution = self.columns["resolution"]
-        right = (resolution.text(resolution.values[item]),) if resolution.values[item] > 0 else ()
+        key = self.told if self.told in self.columns and self.told not in IN_CAPTIONS else "resolution"
+        told = self.columns[key]
+        right = () if np.isnan(told.values[item]) else (told.text(told.values[item]),)
         share = self.columns["share"].text(self.share[item])
         below = (f"{particles:,}  ·  {share}", f"{particles:,}")
+        if self.centred:
+            moved = f"moved {self._moved(item)}"
+            below = (f"{particles:,}  ·  {moved}", moved, *below)
         return Caption(str(self.refs[item]), right, below, faded=particles == 0 and self.share.any())
+
+
+    def development(self, item):
+        """A class at all results of its run: a :class:`.development.Development`."""
+        from .development import Development
+        return Development(self, item)
+
+    def particles(self, items):
+        return joined(self.member_tables(items))
+
+    def member_tables(self, items):
+        """The table of every item's members."""
+        return [self.run.members(self.iteration, int(self.refs[item])) for item in items]
 
 
 class ClassPictures(RunPictures):
@@ -158,9 +269,16 @@ class ClassPictures(RunPictures):
     def frc(self, item):
         return self.run.frc(self.iteration, int(self.refs[item]))
 
+    def member_tables(self, items):
+        names = [f"class{int(self.refs[item]):06d}_images" for item in items]
+        blocks = read_star(self.run.classes_file(self.iteration), names)
+        return [blocks[name] for name in names]
+
     def members(self, item):
-        table = self.run.members(self.iteration, int(self.refs[item]))
-        return MemberPictures(table, self.pixel_size) if len(table) else None
+        table, = self.member_tables([item])
+        if not len(table):
+            return None
+        return MemberPictures(table, self.pixel_size, centre=self.centre(item) if self.centred else (0, 0))
 
 
 class MemberPictures(Pictures):
@@ -168,17 +286,20 @@ class MemberPictures(Pictures):
 
     table  : rows with image, anglePsi, shiftX, shiftY, flip
     period : of the low-pass filter, px; 0 for none
+    centre : (x, y) in px of the place in the class average that comes to the middle
     """
-    LABELS = ("anglePsi", "shiftX", "shiftY", "flip", "pMax", "logLikelihood", "classProbability",
-              "defocusGroup")
+    SCORES = {"maxCC": "correlation", "pMax": "probability", "logLikelihood": "likelihood",
+              "classProbability": "class probability"}
+    LABELS = ("anglePsi", "shiftX", "shiftY", "flip", *SCORES, "defocusGroup")
 
-    def __init__(self, table, pixel_size=None, period=0):
+    def __init__(self, table, pixel_size=None, period=0, centre=(0, 0)):
         numbers = {label: table.numbers(label) for label in self.LABELS if label in table}
         columns = {label: Column(label, values, "{:.6g}".format) for label, values in numbers.items()}
         source = ImageSource(table, Path(table.path).parent)
         keys = source.metadata["itemId"] if "itemId" in table else source.rows
         super().__init__("Members", source, columns, keys)
         self.poses = np.column_stack([source.metadata.numbers(label) for label in self.LABELS[:4]])
+        self.poses[:, 1:3] -= centre
         self.pixel_size, self.period = pixel_size, period
 
     def name(self, item):
@@ -188,7 +309,7 @@ class MemberPictures(Pictures):
         return f"{self.name(item)}\n{super().describe(item)}"
 
     def image(self, item):
-        image = super().image(item)
+        image = self.raw_image(item)
         if self.period:
             image = imaging.low_pass(image, self.period)
         return imaging.align(image, *self.poses[item])
@@ -207,37 +328,11 @@ def open_pictures(path):
     return ClassPictures(run, run.newest() if iteration is FINAL else iteration), run
 
 
-def varying_columns(source):
-    """Columns of a file's images or volumes: their number, and the numbers that differ between them."""
-    columns = {"number": Column("Number", source.rows, str, descending=False)}
-    for label, values in source.metadata.columns.items():
-        if values.dtype != object and label not in ("itemId", "enabled") and values.min() != values.max():
-            columns[label] = Column(label, values, "{:.6g}".format)
-    return columns
-
-
-def _class_columns(table):
-    count = len(table)
-
-    def column(label, default=np.nan):
-        return table.numbers(label) if label in table else np.full(count, default)
-
-    weight = column("weight")
-    particles = column("classCount") if "classCount" in table else np.nan_to_num(np.round(weight))
-    resolution = column("resolution")
-    columns = {
-        "number": Column("Number", table["ref"], str, descending=False),
-        "particles": Column("Particles", particles, lambda value: f"{value:,.0f}"),
-        "share": Column("Share", particles / max(particles.sum(), 1), lambda value: f"{100 * value:.1f} %"),
-        "resolution": Column("Resolution", np.where(resolution > 0, resolution, np.nan),
-                             lambda value: f"{value:.1f} Å" if value > 0 else "unknown", descending=False),
-        "weight": Column("Weight", weight, "{:,.1f}".format),
-        "mirrorFraction": Column("Mirrored", column("mirrorFraction"), lambda value: f"{100 * value:.0f} %"),
-        "maxCC": Column("Correlation", column("maxCC"), "{:.3f}".format),
-        "signalChange": Column("Signal change", column("signalChange") / 1000, "{:.2g}".format),
-    }
-    return {key: column for key, column in columns.items()
-            if key in ALWAYS or not np.isnan(column.values).all()}
+def joined(tables):
+    """What several tables of particles tell, one after the other: label of :data:`OF_PARTICLES` -> (N,)."""
+    tables = [table for table in tables if len(table)]
+    labels = [label for label in OF_PARTICLES if tables and all(label in table for table in tables)]
+    return {label: np.concatenate([table.numbers(label) for table in tables]) for label in labels}
 
 
 def _geometry(source, pixel_size=None):

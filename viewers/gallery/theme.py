@@ -5,6 +5,7 @@ from PyQt5.QtWidgets import QComboBox
 
 WINDOW, PANEL, CARD, CARD_HOVER, LINE = "#1b1d21", "#202327", "#272a30", "#2f333a", "#363a42"
 INK, MUTED, FAINT, ACCENT, LIVE = "#e8eaed", "#9aa1ab", "#6b727c", "#4f9cf0", "#4cb782"
+PROBLEM = "#ffb4a8"
 
 STYLE = f"""
 * {{ color: {INK}; selection-background-color: {ACCENT}; selection-color: white; }}
@@ -17,7 +18,7 @@ QLabel#heading {{ font-size: 17px; font-weight: 600; }}
 QLabel#section {{ font-size: 13px; font-weight: 600; }}
 QLabel#muted {{ color: {MUTED}; }}
 QLabel#empty {{ color: {MUTED}; font-size: 14px; }}
-QLabel#problem {{ color: #ffb4a8; }}
+QLabel#problem {{ color: {PROBLEM}; }}
 QListView {{ background: {WINDOW}; border: none; outline: none; }}
 QSplitter::handle:horizontal {{ background: {LINE}; }}
 QSplitter::handle:vertical {{ background: transparent; }}
@@ -27,6 +28,10 @@ QToolButton, QPushButton, QComboBox {{
 QToolButton:hover, QPushButton:hover, QComboBox:hover {{ background: {CARD_HOVER}; }}
 QToolButton:focus, QPushButton:focus, QComboBox:focus {{ border-color: {ACCENT}; }}
 QToolButton:checked {{ background: {ACCENT}; border-color: {ACCENT}; color: white; }}
+QLineEdit {{
+    background: {CARD}; border: 1px solid {LINE}; border-radius: 6px; padding: 4px 8px; min-height: 20px; }}
+QLineEdit:focus {{ border-color: {ACCENT}; }}
+QLineEdit[wrong="true"] {{ border-color: {PROBLEM}; }}
 QToolButton#live:checked {{ background: {LIVE}; border-color: {LIVE}; }}
 QToolButton:disabled, QPushButton:disabled {{ color: {FAINT}; }}
 QToolButton#icon {{ padding: 4px; min-width: 20px; }}
@@ -61,6 +66,7 @@ def apply(application):
     """Give a QApplication the gallery's look."""
     application.setStyle("Fusion")
     palette = QPalette()
+    palette.setColor(QPalette.PlaceholderText, QColor(FAINT))
     for role, color in ((QPalette.Window, WINDOW), (QPalette.Base, WINDOW), (QPalette.AlternateBase, CARD),
                         (QPalette.Button, CARD), (QPalette.WindowText, INK), (QPalette.Text, INK),
                         (QPalette.ButtonText, INK), (QPalette.ToolTipBase, CARD), (QPalette.ToolTipText, INK),
@@ -86,7 +92,7 @@ class ComboBox(QComboBox):
 
 
 def icon(name):
-    """A small drawn icon: play, pause, plus, minus, up or down (fonts rarely have all of them)."""
+    """A small drawn icon: play, pause, plus, minus, cross, up or down (fonts rarely have all of them)."""
     size = 32
     pixmap = QPixmap(QSize(size, size))
     pixmap.fill(Qt.transparent)
@@ -111,6 +117,7 @@ _DRAW = {
     "play": _polygon((10, 6), (26, 16), (10, 26)),
     "pause": lambda painter: painter.drawRects([QRectF(8, 7, 5, 18), QRectF(19, 7, 5, 18)]),
     "plus": _lines(((7, 16), (25, 16)), ((16, 7), (16, 25))),
+    "cross": _lines(((9, 9), (23, 23)), ((9, 23), (23, 9))),
     "minus": _lines(((7, 16), (25, 16))),
     "down": _lines(((16, 6), (16, 26)), ((9, 19), (16, 26)), ((16, 26), (23, 19))),
     "up": _lines(((16, 6), (16, 26)), ((9, 13), (16, 6)), ((16, 6), (23, 13))),

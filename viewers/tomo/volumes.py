@@ -13,7 +13,8 @@ from ...programs.formats.volumes import VolumeSource, open_volume_file, open_vol
 from ...programs.results import FINAL
 from ...programs.tomo_results import TomoRun
 from ..gallery import imaging
-from ..gallery.pictures import Pictures, RunPictures, open_pictures, varying_columns
+from ..gallery.columns import varying_columns
+from ..gallery.pictures import SIMILARITY, Pictures, RunPictures, open_pictures
 from . import planes, sphere
 
 SLICES, PROJECTIONS = range(2)          # what a strip shows
@@ -21,6 +22,7 @@ LEAST_SIDE = 8                          # voxels of a volume to look at
 IMAGE_STACKS = (".mrcs", ".st")         # names of stacks of images, unless they say that they hold volumes:
 SPACE_GROUP_AT, OF_VOLUME_STACKS = 88, range(401, 631)      # byte of an MRC header, and what it says of such
 SAMPLE = 12                             # volumes looked at to choose grey levels that suit all
+COARSE = 32                             # px that projections are reduced to when volumes are compared
 KEPT, KEPT_STRIPS = 4, 2000             # volumes and strips kept in memory
 
 
@@ -29,7 +31,7 @@ class VolumePictures(Pictures):
 
     view: :data:`SLICES` through the origin, or :data:`PROJECTIONS`
     """
-    aspect, unit = 3, "volumes"
+    aspect, unit, can_centre, most_compared = 3, "volumes", False, 200
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -62,6 +64,15 @@ class VolumePictures(Pictures):
     def _make_strip(self, item, view):
         volume = self.volume(item)
         return planes.strip(planes.projections(volume) if view == PROJECTIONS else planes.central_slices(volume))
+
+    def _computed(self):
+        return {SIMILARITY: super()._computed()[SIMILARITY]}
+
+    def _alike(self):
+        """Correlations (K, K) of the volumes' projections as they lie, of what is coarse in them."""
+        strips = [planes.strip([imaging.reduced(plane, COARSE) for plane in planes.projections(self.volume(item))])
+                  for item in range(len(self))]
+        return np.nan_to_num(np.corrcoef([strip.ravel() for strip in strips]))
 
     # ---- what only classes have
 

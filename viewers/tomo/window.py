@@ -3,7 +3,7 @@ from functools import partial
 
 from PyQt5.QtCore import QRect, QSize, Qt
 from PyQt5.QtGui import QColor, QFont
-from PyQt5.QtWidgets import QShortcut, QVBoxLayout, QWidget
+from PyQt5.QtWidgets import QShortcut
 
 from ..gallery import theme
 from ..gallery.controls import Choice, bar
@@ -53,18 +53,12 @@ class VolumeWindow(GalleryWindow):
                    for columns in range(1, min(count, 20) + 1))
         return int(min(max(size, SMALLEST_FIRST), LARGEST_FIRST))
 
-    def make_grid(self):
-        """The thumbnails, and above them what changes their look: it would not fit into the bar of the window."""
+    def above_grid(self):
+        """What changes the thumbnails' look is there, too: it would not fit into the bar of the window."""
         controls, row = bar()
         row.addWidget(self.top.grid_controls)
         row.addStretch(1)
-        grid = QWidget()
-        column = QVBoxLayout(grid)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(controls)
-        column.addWidget(self.view)
-        return grid
+        return [controls, *super().above_grid()]
 
     def make_details(self):
         return VolumeDetails(classes=self.run is not None)
@@ -83,7 +77,7 @@ class VolumeWindow(GalleryWindow):
         self.views = Choice(("Slices", "Projections"), ("Central slices across z, y and x (V)",
                                                         "Sums along z, y and x (V)"))
         self.top.add_control("Show", self.views)
-        self.top.save.menu().addAction("Volume…", self._ask_volume)
+        self.saving.menu.addAction("Volume…", self._ask_volume)
 
     def _connect(self):
         super()._connect()
@@ -102,8 +96,8 @@ class VolumeWindow(GalleryWindow):
         if item is None:
             return self.tell("No volume is chosen.")
         name = self.pictures.name(item).lower().replace(" ", "")
-        self.ask("Save the volume", f"{name}.mrc", "MRC volumes (*.mrc)",
-                 lambda path: self.pictures.save_volume(path, item))
+        self.saving.ask("Save the volume", f"{name}.mrc", "MRC volumes (*.mrc)",
+                        lambda path: self.pictures.save_volume(path, item))
 
 
 def _draw_history(figure, run, iteration, only):
