@@ -2,6 +2,7 @@
 from .ml2d import MlalignProtML2D
 from .mlf2d import MlalignProtMLF2D
 from .mref import MlalignProtMref
+from .select import MlalignProtSelect
 from .tomo import MlalignProtMLTomo
 
-__all__ = ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMLTomo", "MlalignProtMref"]
+__all__ = ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMLTomo", "MlalignProtMref", "MlalignProtSelect"]

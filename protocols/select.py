@@ -14,7 +14,7 @@ from mlalign.programs.selection import choose
 
 from .select_checks import errors
 from .select_form import ALL, FINAL_RESULT, LISTED, SCORED, define_form
-from .select_scores import MOVED, read_scores, write_scores
+from .select_scores import MOVED, read_scores, write_averages, write_scores
 from .select_sets import (
     Centred,
     averages_type,
@@ -107,6 +107,8 @@ class MlalignProtSelect(EMProtocol):
         kept = type(classes).create(self._getPath())
         copy_classes(kept, classes, chosen, dict(zip(ranking.refs.tolist(), ranking.score.tolist())), centred)
         write_scores(self._scoresFile(), ranking, chosen, centred and centred.shifts)
+        for path, some, refs in ((self._keptFile(), kept, chosen), (self._rejectedFile(), classes, others)):
+            write_averages(path, some, refs, ranking)
         self._makeOutputs(classes, kept, chosen, others)
 
     def _makeOutputs(self, classes, kept, chosen, others):
@@ -172,12 +174,26 @@ class MlalignProtSelect(EMProtocol):
             return choose(ranking, self.classList.get(), min_size=self.minSize.get())
         return choose(ranking, score=self.minScore.get() if self.choose == SCORED else 0.0, min_size=self.minSize.get())
 
+    def _keptFile(self):
+        return self._getExtraPath("kept.xmd")
+
+    def _rejectedFile(self):
+        return self._getExtraPath("rejected.xmd")
+
     # ---- for the viewer and the summary
+
+    def getKeptFile(self):
+        """Metadata of the chosen averages with their scores; None when there is none."""
+        return _if_there(self._keptFile())
+
+    def getRejectedFile(self):
+        """The same of the rejected ones."""
+        return _if_there(self._rejectedFile())
 
     def getScores(self):
         """(ranking, table) of the file of scores; None when it is not there yet."""
-        path = self._scoresFile()
-        return read_scores(path) if os.path.exists(path) else None
+        path = _if_there(self._scoresFile())
+        return read_scores(path) if path else None
 
     # ---- what Scipion asks
 
@@ -215,6 +231,10 @@ class MlalignProtSelect(EMProtocol):
         centred = " Their averages and members were re-centred on the centres of mass." if self.recenter else ""
         return [f"We selected {kept.sum()} of {len(kept)} classes of {self.getObjectTag('inputClasses')} "
                 f"{self._rule()} with mlalign {__version__}.{centred}"]
+
+
+def _if_there(path):
+    return path if os.path.exists(path) else None
 
 
 def members_name(classes):

@@ -1,6 +1,8 @@
 """The file of scores that a selection leaves: what was looked at, what was chosen, and by how much averages moved."""
 import numpy as np
+from pyworkflow.utils import cleanPath
 
+from mlalign.convert import image_row, write_rows
 from mlalign.programs.formats.star import read_star, write_star
 from mlalign.programs.ranking import WEIGHTS, Ranking
 
@@ -23,6 +25,21 @@ def write_scores(path, ranking, chosen=(), shifts=None):
         moved = np.array([shifts.get(int(ref), np.zeros(dimensions)) for ref in ranking.refs])
         columns.update(zip(MOVED, moved.T))
     write_star(path, {"scores": columns, "notes": {"note": np.array(ranking.notes, object)}})
+
+
+def write_averages(path, classes, refs, ranking):
+    """Write where the averages of some classes of a set are, with their scores, for the gallery; no file for none."""
+    cleanPath(path)
+    rows = []
+    for one in classes.iterItems():
+        ref = one.getObjId()
+        if ref in refs:
+            k = int(np.flatnonzero(ranking.refs == ref)[0])
+            rows.append({**image_row(one.getRepresentative(), ref, classes.getSamplingRate()), "ref": ref,
+                         "classCount": int(ranking.sizes[k]), "score": float(ranking.score[k]),
+                         **{name: float(part[k]) for name, part in ranking.parts.items() if not np.isnan(part[k])}})
+    if rows:
+        write_rows(path, rows, classes)
 
 
 def read_scores(path):

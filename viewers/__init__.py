@@ -3,7 +3,7 @@
 So the viewers are imported on first use only (PEP 562): the gallery's process passes through this module too.
 """
 _VIEWERS = {"MlalignViewerML2D": ".viewer_ml2d", "MlalignViewerMLTomo": ".viewer_tomo",
-            "MlalignViewerMref": ".viewer_mref"}
+            "MlalignViewerMref": ".viewer_mref", "MlalignViewerSelect": ".viewer_select"}
 
 
 def __getattr__(name):
