@@ -19,7 +19,16 @@ from .particles import (
     normalisation_signature,
     normalisation_warnings,
 )
-from .refine2d_checks import ENOUGH, class_errors, class_warnings, extra_options, option_errors, range_errors
+from .refine2d_checks import (
+    ENOUGH,
+    class_errors,
+    class_warnings,
+    extra_options,
+    module_errors,
+    module_warnings,
+    option_errors,
+    range_errors,
+)
 from .refine2d_form import CENTRINGS, MODULES, STARTS, WITH_CTF, define_form
 from .summary import final_lines, progress_lines, starting_lines
 
@@ -168,12 +177,13 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
             errors += image_errors(averages) or match_errors(particles, averages)
         if self._usesCtf():
             errors += ctf_errors(particles) + flip_errors(self)
-        errors += class_errors(self) + range_errors(self)
+        errors += class_errors(self) + range_errors(self) + module_errors(self)
         return errors or option_errors(self, self._offered())
 
     def _warnings(self):
         particles = self.inputParticles.get()
         return [*few_particles(particles.getSize(), self.numberOfClassAvg.get(), ENOUGH), *class_warnings(self),
+                *module_warnings(self),
                 *normalisation_warnings(self), *(flip_warnings(self) if self._usesCtf() else [])]
 
     def _summary(self):

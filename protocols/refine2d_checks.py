@@ -41,7 +41,7 @@ def option_errors(protocol, offered):
         return []
     refused = _refusal(command_line(offered))
     if refused:
-        return [_with_label(refused, protocol)]
+        return [f"The program refuses this: {refused}."]
     try:
         extra = extra_options(protocol)
     except UserError as error:
@@ -77,14 +77,29 @@ def _refusal(arguments):
     return None
 
 
-def _with_label(refused, protocol):
-    """The complaint with the form's name of the option instead of the program's."""
-    form, names = protocol.getDefinition(), {stem.lower(): stem for stem in MODULES}
-    option = re.match(r"argument --(\w+)[^:]*: ", refused) or re.match(r"--(\w+) ", refused)
-    stem = names.get(option[1]) if option else None
-    if stem is None:
-        return f"The program refuses this: {refused}."
-    return f"*{form.getParam(stem).getLabel()}* ({option[1]}): {refused[option.end():]}."
+def module_errors(protocol):
+    """Errors of modules' parameters, by the names of the form."""
+    return _read_modules(protocol)[0]
+
+
+def module_warnings(protocol):
+    """Warnings of modules' parameters that have no effect."""
+    return _read_modules(protocol)[1]
+
+
+def _read_modules(protocol):
+    """(errors, notices) of the modules that the form names, as the program reads them."""
+    from mlalign.programs.modules2d import Modules  # here: it brings the numerics along
+    particles, errors = protocol.inputParticles.get(), []
+    modules = Modules(particles.getXDim(), particles.getSamplingRate(), protocol._usesCtf())
+    for stem, module in MODULES.items():
+        text = module.text(protocol, stem)
+        if text is not None:
+            try:
+                getattr(modules, module.kind)(f"*{module.label}* ({stem.lower()})", text)
+            except UserError as error:
+                errors.append(f"{error}.")
+    return errors, [f"{notice}." for notice in modules.notices]
 
 
 def range_errors(protocol):

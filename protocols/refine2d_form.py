@@ -26,7 +26,7 @@ CENTRINGS = ("xform.center", "xform.centerofmass", "xform.centeracf", "nocenter"
 USING_CTF = f"useCtf == {WITH_CTF}"
 NONE = "None"
 ALIGNERS = ("rotate_translate_tree", "rotate_translate_flip", "rotate_translate", "rotate_translate_bispec",
-            "rotational", "translational", "refine")
+            "rotate_flip", "rotational", "translational")
 REFINERS = (NONE, "refine")
 COMPARATORS = ("ccc", "dot", "sqeuclidean", "frc", "phase", "optvariance")
 AVERAGERS = ("mean", "median", "ctf.auto", "ctfw.auto", "ctf.weight", "ctf.weight.autofilt")
@@ -35,8 +35,12 @@ NORMALISERS = ("normalize.edgemean", "normalize", "normalize.circlemean", "norma
 
 
 class Module(NamedTuple):
-    """What can be chosen for an option of the program by name, with parameters of its own."""
+    """What can be chosen for an option of the program by name, with parameters of its own.
+
+    kind: a method of :class:`mlalign.programs.modules2d.Modules`, which reads it
+    """
     label: str
+    kind: str
     choices: tuple
     default: str
     condition: str = None
@@ -53,20 +57,20 @@ class Module(NamedTuple):
 
 # the option's name without its dashes -> what the form offers
 SIMILARITY = {
-    "simalign": Module("Aligner", ALIGNERS, "rotate_translate_tree"),
-    "simaligncmp": Module("its comparator", COMPARATORS, "ccc"),
-    "simralign": Module("Second aligner", REFINERS, NONE),
-    "simraligncmp": Module("its comparator", COMPARATORS, "dot", "simralignType != 0"),
-    "simcmp": Module("Similarity", COMPARATORS, "ccc"),
+    "simalign": Module("Aligner", "aligner", ALIGNERS, "rotate_translate_tree"),
+    "simaligncmp": Module("its comparator", "comparator", COMPARATORS, "ccc"),
+    "simralign": Module("Second aligner", "refiner", REFINERS, NONE),
+    "simraligncmp": Module("its comparator", "comparator", COMPARATORS, "dot", "simralignType != 0"),
+    "simcmp": Module("Similarity", "comparator", COMPARATORS, "ccc"),
 }
-AVERAGER = {"classAverager": Module("Averager", AVERAGERS, "ctf.weight.autofilt")}
+AVERAGER = {"classAverager": Module("Averager", "averager", AVERAGERS, "ctf.weight.autofilt")}
 AVERAGING = {
-    "classalign": Module("Aligner", ALIGNERS, "rotate_translate_tree"),
-    "classaligncmp": Module("its comparator", COMPARATORS, "ccc"),
-    "classralign": Module("Second aligner", REFINERS, NONE),
-    "classraligncmp": Module("its comparator", COMPARATORS, "ccc", "classralignType != 0"),
-    "classcmp": Module("Similarity to the average", COMPARATORS, "ccc"),
-    "classnormproc": Module("Normalisation", NORMALISERS, "normalize.edgemean"),
+    "classalign": Module("Aligner", "aligner", ALIGNERS, "rotate_translate_tree"),
+    "classaligncmp": Module("its comparator", "comparator", COMPARATORS, "ccc"),
+    "classralign": Module("Second aligner", "refiner", REFINERS, NONE),
+    "classraligncmp": Module("its comparator", "comparator", COMPARATORS, "ccc", "classralignType != 0"),
+    "classcmp": Module("Similarity to the average", "comparator", COMPARATORS, "ccc"),
+    "classnormproc": Module("Normalisation", "processor", NORMALISERS, "normalize.edgemean"),
 }
 MODULES = {**SIMILARITY, **AVERAGER, **AVERAGING}
 

@@ -2,14 +2,14 @@
 COMPARATORS = """\
 *ccc*: correlation coefficient; right for most.  *dot*: scalar product (normalize=1 makes it a cosine).  *sqeuclidean*:
 squared differences (normto=1 fits contrast and background first).  *frc*: Fourier ring correlation, which weighs
-frequencies alike (sweight, snrweight, ampweight, nweight, minres, maxres).  *phase*: differences of the phases,
+frequencies alike (sweight, snrweight, ampweight, nweight, minres and maxres in Å).  *phase*: differences of the phases,
 weighted by amplitude (minres, maxres).  *optvariance*: variance left when both are given the same spectrum."""
 
 ALIGNERS = """\
-*rotate_translate_tree*: at a low resolution first, then ever finer around what is best; robust and fast.
-*rotate_translate_flip*: rotation by the images' autocorrelations, then the shift, mirrored or not.
-*rotate_translate*: the same without mirrors.  *rotate_translate_bispec*: rotation by bispectra, which are invariant to
-shifts.  *rotational*, *translational*: only that.  *refine*: from where the particle is, by small steps."""
+All of them search exhaustively here; they differ in what a particle may do.  *rotate_translate_tree*,
+*rotate_translate_flip*: turn, shift, and be mirrored.  *rotate_translate*, *rotate_translate_bispec*: turn and shift.
+*rotate_flip*: turn and be mirrored.  *rotational*: turn.  *translational*: shift.  maxshift is the farthest shift in
+pixels, maxres the finest resolution in Å that is looked at."""
 
 MORE = """\
 Parameters of it as name=value, several with colons between, such as {example}; empty: its own defaults."""
@@ -114,16 +114,16 @@ classAverager
     How the particles of a class are averaged.  Those with *ctf* in their names weigh them by their CTFs; without CTFs
     (see *Use the CTF*) all weigh alike.
 
-    *mean*; *median*: less led by outliers, but noisier.  *ctf.auto*, *ctfw.auto*: also corrected for the CTF, the
-    latter as a Wiener filter, both for particles with signal-to-noise ratios in their CTF.  *ctf.weight*: weighted
-    alone. *ctf.weight.autofilt*: and filtered to where two halves agree.
+    *mean*; *median*: less led by outliers, but noisier.  *ctf.auto*: corrected for the CTF; *ctfw.auto*: the same as a
+    Wiener filter, for which snr is the signal-to-noise ratio of a particle.  *ctf.weight*: weighted alone.
+    *ctf.weight.autofilt*: and filtered to where two halves agree.
 classnormproc
     How particles are normalised before they are averaged.
 
     *normalize.edgemean*: the border to mean 0, the whole to deviation 1.  *normalize*: the whole to both.
-    *normalize.circlemean*: the mean of a ring to 0.  *normalize.mask*: by what lies within a mask. *normalize.toimage*:
-    contrast and background fitted to the average.  *normalize.ramp.normvar*: a slope of the background is taken away
-    first.  *normalize.unitlen*: the sum of squares to 1.
+    *normalize.circlemean*: the mean of a ring to 0.  *normalize.mask*: by what lies within a mask.
+    *normalize.toimage*: contrast and background fitted to the average.  *normalize.ramp.normvar*: a slope of the
+    background is taken away first.  *normalize.unitlen*: the sum of squares to 1.
 maxShift
     The farthest that a particle may be from the centre of its box, in pixels, when it is aligned to its average.  -1: a
     third of the box.  Reduce it when particles are well centred and neighbours close.
@@ -164,7 +164,7 @@ extraParams
 """
 
 EXAMPLES = {"ralign": "stepx=1:maxiter=40", "align": "maxshift=8:maxres=12", "cmp": "maxres=12:sweight=1",
-            "Averager": "ignore0=1", "normproc": "radius=-5"}
+            "Averager": "snr=0.5", "normproc": "radius=-5"}
 
 
 def manual(stems):

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 from pyworkflow.protocol.params import Line
 
-from mlalign.programs import refine2d
+from mlalign.programs import modules2d, refine2d
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.protocols.base import command_line
 from mlalign.protocols.refine2d_checks import extra_options
-from mlalign.protocols.refine2d_form import MODULES, REFINERS
+from mlalign.protocols.refine2d_form import CENTRINGS, MODULES, REFINERS
 from mlalign.tests.protocols.scipion import BOX, connect, new_refine2d, run
 from mlalign.tests.protocols.test_options import NOT_OURS, changed, check_that_shown_is_what_counts
 
@@ -217,8 +217,10 @@ def test_without_input(imported):
     ({"numberOfClassAvg": 1}, "should be at least 2"),
     ({"numberOfClassAvg": 500}, "500 classes are more than the"),
     ({"eps": 1.5}, "should be between 0 and 1"),
-    ({"simcmpParams": "minres"}, "*Similarity* (simcmp): "),
-    ({"classaligncmpParams": "no such"}, "*its comparator* (classaligncmp): "),
+    ({"simcmpParams": "minres"}, "*Similarity* (simcmp) ccc:minres: 'minres' is not a pair"),
+    ({"classaligncmpParams": "none=1"}, "*its comparator* (classaligncmp) ccc:none=1: ccc has no option 'none'"),
+    ({"simralignType": 1, "simralignParams": "maxiter=0"}, "*Second aligner* (simralign)"),
+    ({"classAveragerParams": "snr=1"}, "*Averager* (classaverager)"),
 ])
 def test_errors(protocol, values, message):
     with changed(protocol, values):
@@ -257,6 +259,22 @@ def test_flips_are_asked_about_only_with_ctf(protocol):
         assert "not marked as phase-flipped" in protocol.warnings()[0]
         with changed(protocol, {"useCtf": 1}):
             assert protocol.warnings() == []
+
+
+def test_warns_of_parameters_without_effect(fresh):
+    assert errors(fresh, simalignType=1, simalignParams="rfp_mode=1:maxshift=3") == []
+    assert fresh.warnings() == ["*Aligner* (simalign): rfp_mode has no effect, the search is exhaustive."]
+
+
+def test_modules_are_those_of_the_program():
+    there = {"aligner": modules2d.ALIGNERS, "refiner": {"None": None, **modules2d.REFINERS},
+             "comparator": modules2d.COMPARATORS, "averager": modules2d.AVERAGERS}
+    for module in MODULES.values():
+        if module.kind == "processor":
+            assert set(module.choices) == {name for name in modules2d.NORMALIZATIONS if name.startswith("normalize")}
+        else:
+            assert set(module.choices) == set(there[module.kind])
+    assert set(CENTRINGS) == set(modules2d.CENTRINGS)
 
 
 def test_second_aligners_begin_with_none():
