@@ -77,6 +77,7 @@ class _Climb:
         values = self._values(rows, around)
         top = here + steps * self._summit(values)
         top[:, :2] *= np.minimum(1, self.longest[rows] / np.maximum(np.hypot(*top[:, :2].T), 1e-9))[:, None]
+        top[:, self.step == 0] = here[:, self.step == 0]
         values = np.concatenate([values, self._scores(rows, top[:, None])], 1)
         around = np.concatenate([around, top[:, None]], 1)
         allowed = np.hypot(around[..., 0], around[..., 1]) <= self.longest[rows, None] + 1e-6

@@ -109,6 +109,8 @@ def test_shifts_stay_within_the_limit(noisy):
     assert (np.hypot(free.x, free.y) > np.maximum(start, 1.5) + 0.05).sum() > 3
     inside = np.hypot(free.x, free.y) < 1
     assert (got.x - free.x)[inside] == pytest.approx(0, abs=0.1)
+    along = noisy.refine(Ccc(), step=(1, 0, 5), maxshift=1.5)
+    assert (along.y == noisy.placed.y).all() and (np.hypot(along.x, along.y) <= np.maximum(start, 1.5) + 1e-6).all()
 
 
 def test_precision_and_rounds(clean):
