@@ -171,3 +171,11 @@ def test_options_that_cannot_be_are_refused(kind):
 ])
 def test_values_that_do_not_fit(kind, text, expected):
     assert expected in refused(kind, text, pixel_size=2.0)
+
+
+@pytest.mark.parametrize("kind, texts", [
+    ("aligner", ["rotate_translate_tree", "rotate_translate_flip"]), ("refiner", ["None", "refine"]),
+    ("comparator", ["ccc", "dot", "frc:nweight=1", "dot:normalize=1"]), ("centring", ["xform.center"]),
+    ("averager", ["ctf.weight.autofilt", "mean"]), ("processor", ["normalize.edgemean"])])
+def test_usual_command_lines_need_no_notice(kind, texts):
+    assert not [notice for text in texts for notice in read(kind, text, pixel_size=2.0)[1]]
