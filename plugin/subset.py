@@ -91,8 +91,8 @@ def _new(project, source, output, arguments):
     iteration = "" if final else f" of iteration {arguments.iteration}"
     protocol = project.newProtocol(
         MlalignProtSelect, choose=LISTED, classList=arguments.classes, **wanted,
-        iteration=FINAL_RESULT if final else arguments.iteration,
-        objLabel=arguments.label or f"select {arguments.kind} {arguments.classes}{iteration}")
+        iteration=FINAL_RESULT if final else arguments.iteration)
+    protocol.setObjLabel(arguments.label or f"select {arguments.kind} {arguments.classes}{iteration}")
     protocol.inputClasses.set(source)
     protocol.inputClasses.setExtended(output)
     return protocol
