@@ -10,7 +10,8 @@ from mlalign.programs.formats.mrc import write_stack, write_volume, write_volume
 from mlalign.programs.formats.star import write_star
 from mlalign.tests.viewers.test_app import refused, view
 from mlalign.tests.viewers.test_gallery import press
-from mlalign.viewers.gallery.pictures import ClassPictures, FilePictures
+from mlalign.viewers.gallery.classes import ClassPictures
+from mlalign.viewers.gallery.pictures import FilePictures
 from mlalign.viewers.tomo.volumes import ClassVolumes, VolumeFiles, holds_volumes, open_any
 
 VOLUMES = np.random.default_rng(0).normal(size=(3, 16, 16, 16)).astype(np.float32)

@@ -21,14 +21,17 @@ For FILE = the ref.xmd of a run of ml_tomo (or of one of its iterations) it show
 projections in three directions, one of them large to scroll through, with its FSC curve, the directions its
 particles look along and what they observed of its Fourier space.  Volumes (.mrc, .map, .vol, .hdf; several may be
 given), or metadata that lists volumes, are shown likewise.
+
+A Scipion set of classes, averages, particles or volumes (.sqlite) is shown in the same way.
 """
 
 EXAMPLES = """\
 keys:
   arrows, shift, ctrl   choose classes          < >      previous, next iteration
-  + -                   thumbnail size          p        play the iterations
+  ctrl+a, ctrl+i        all, the others         p        play the iterations
   escape                choose none             ctrl+s   save a picture
-  v                     slices or projections of volumes
+  + -                   thumbnail size          ctrl+f   filter, such as: size > 50 and resolution < 12
+  c                     centre the images       v        slices or projections of volumes
 
 examples:
   mlalign view out/ml2d_classes.xmd
@@ -36,6 +39,7 @@ examples:
   mlalign view particles.star
   mlalign view out/mltomo_ref.xmd --follow
   mlalign view out/mltomo_ref000001.mrc out/mltomo_ref000002.mrc
+  mlalign view Runs/000123_ProtClassify/classes2D.sqlite
 """
 
 
@@ -47,6 +51,10 @@ def parser():
     p.add_argument("--iterations", metavar="LIST", default="",
                    help="offer only these iterations, such as 1,3-5, and begin with the last of them")
     p.add_argument("--follow", action="store_true", help="show each new iteration as soon as it is there")
+    p.add_argument("--project", metavar="PATH", default="",
+                   help="the Scipion project in which subsets of the classes can be made (needs --protocol)")
+    p.add_argument("--protocol", metavar="ID", type=int, default=None,
+                   help="the number of the protocol in that project whose classes FILE shows")
     p.add_argument("--title", metavar="TEXT", default="",
                    help="title of the window (default: from FILE's name)")
     p.add_argument("--dialog", action="store_true",
@@ -68,6 +76,8 @@ def choose(arguments):
 
     Raises :class:`UserError` when it cannot be shown.
     """
+    if bool(arguments.project) != (arguments.protocol is not None):
+        raise UserError("--project and --protocol belong together, expected both or neither")
     from ..tomo.volumes import open_any
     pictures, run = open_any(arguments.files)
     if run is None and (arguments.plots or arguments.iterations or arguments.follow):
@@ -89,6 +99,8 @@ def open_window(arguments):
     from .window import CONVERGENCE
     window = _window_for(pictures)(pictures, run, only, arguments.follow, arguments.title)
     window.application = application        # lives as long as its window
+    if arguments.project:
+        window.offer_subsets(arguments.project, arguments.protocol)
     if arguments.plots:
         window.set_page(CONVERGENCE)
     return window

@@ -144,6 +144,11 @@ class TopBar(QWidget):
         self.sort.setCurrentIndex(max(self.sort.findData(chosen), 0))
         self._show_direction(columns[self.sort.currentData()].descending)
 
+    def show_sort(self, key, descending):
+        """Show by what is sorted, without a signal."""
+        self.sort.setCurrentIndex(self.sort.findData(key))
+        self._show_direction(descending)
+
     def _sort_activated(self):
         self._show_direction(self._columns[self.sort.currentData()].descending)
         self.sort_chosen.emit(self.sort.currentData(), self.descending)

@@ -229,6 +229,9 @@ class ParticlesPane(QWidget):
     def show_items(self, pictures, item, chosen):
         """item: whose members and development; chosen: items whose spread is shown, ``item`` when there are none."""
         self._asked = pictures, item, tuple(chosen) or (item,)
+        self.choice.group.button(self.DEVELOPMENT).setEnabled(pictures.has_development)
+        if not pictures.has_development and self._stack.currentIndex() == self.DEVELOPMENT:
+            return self.set_page(self.MEMBERS)
         self._fill()
 
     def show_chosen(self, chosen):

@@ -1,6 +1,6 @@
 """What a gallery can show: images, each with numbers, a caption and perhaps members.  No Qt here.
 
-Every kind is a sub-class of :class:`Pictures`; volumes are in :mod:`..tomo.volumes`.
+Every kind is a sub-class of :class:`Pictures`; classes are in :mod:`.classes`, volumes in :mod:`..tomo.volumes`.
 """
 from functools import lru_cache
 from pathlib import Path
@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...programs.errors import UserError
 from ...programs.formats.images import ImageSource, open_images
-from ...programs.formats.star import MetaData, read_star
-from ...programs.results import FINAL, Run
+from ...programs.results import FINAL
 from . import imaging
-from .columns import Column, Computed, class_columns, varying_columns
+from .columns import Column, Computed, varying_columns
 
 SIMILARITY = "similarity"       # key of the column of places in an order in which neighbours look alike
 IN_CAPTIONS = "number", "particles", "share", SIMILARITY        # what captions tell anyway, or not at all
@@ -36,13 +34,14 @@ class Pictures:
     source  : :class:`ImageSource` of the images
     columns : key -> :class:`Column`, what can be sorted by and is saved to tables
     keys    : what identifies the items when another result of the same run is shown, one per item
+    iteration : of the run that they are a result of, FINAL for its final one, or when there is no run
     aspect  : width of the images over their height
     centred : whether images are shown with their bright part in the middle
     computed : key -> :class:`Computed`, more columns, which are in ``columns`` once they were asked for
     told : key of the column whose numbers captions tell beside the name
     """
     has_members, aspect, unit, can_centre = False, 1, "images", True
-    told = "resolution"
+    told, iteration, has_development = "resolution", FINAL, False
     centred, most_compared = False, 3000        # up to as many are all looked at, to be sorted by what they look like
 
     def __init__(self, title, source, columns, keys):
@@ -105,7 +104,7 @@ class Pictures:
         return self.unit
 
     def subtitle(self):
-        return ", ".join([f"{len(self):,} {self.unit if len(self) > 1 else self.unit[:-1]}", *_geometry(self.source)])
+        return ", ".join([f"{len(self):,} {self.unit if len(self) > 1 else self.unit[:-1]}", *geometry(self.source)])
 
     def summary(self, items):
         """What the selected items amount to, in words."""
@@ -168,117 +167,10 @@ class FilePictures(Pictures):
     """The images of any stack or metadata file."""
     default_sort = "number"
 
-    def __init__(self, path):
-        source = open_images(path)
+    def __init__(self, path, source=None):
+        """source: of the images, when it is open already"""
+        source = open_images(path) if source is None else source
         super().__init__(Path(path).name, source, varying_columns(source), source.rows)
-
-
-class RunPictures(Pictures):
-    """The class averages of one result of a run, images or volumes: a base class.
-
-    run : a :class:`~mlalign.programs.results.Results`
-    """
-    default_sort, contents = "particles", "classes"
-    open_source = None          # the class of the averages' source, for sub-classes to say
-
-    def __init__(self, run, iteration):
-        self.run, self.iteration = run, iteration
-        table = run.classes(iteration)
-        if not len(table):
-            raise UserError(f"{table.path}: the block data_classes has no rows")
-        columns = {label: values for label, values in table.columns.items() if label != "enabled"}
-        self.refs = table["ref"]
-        super().__init__(Path(run.oroot).name.rstrip("_-.") or Path(run.oroot).parent.name or run.oroot,
-                         self.open_source(MetaData(columns, table.path), Path(table.path).parent),
-                         class_columns(table), self.refs)
-        self.pixel_size = run.pixel_size(iteration) or self.source.pixel_size
-        self.share = self.columns["share"].values
-        self.ranking = None
-
-    def _computed(self):
-        return {"score": Computed("Score", self._score), **super()._computed()}
-
-    def usual(self, key):
-        from ...programs.ranking import THRESHOLD
-        return THRESHOLD if key == "score" else super().usual(key)
-
-    def _score(self):
-        from ...programs.ranking import rank  # late: no first paint has to wait for what it needs
-        self.ranking = rank(self.run, self.iteration)
-        scores = [self.ranking.of(ref) for ref in self.refs]
-        return Column("Score", np.array(scores), lambda value: f"{value:.2f}")
-
-    def numbers(self, item):
-        told = super().numbers(item)
-        if self.ranking is not None:
-            place = int(np.flatnonzero(self.ranking.refs == self.refs[item])[0])
-            parts = {name: values[place] for name, values in self.ranking.parts.items() if not np.isnan(values[place])}
-            told.append(("Score of", ", ".join(f"{name} {value:.2f}" for name, value in parts.items())))
-        return told
-
-    def at(self, iteration):
-        """The same run's pictures at another iteration (or FINAL), shown alike."""
-        other = type(self)(self.run, iteration)
-        other.centred = self.centred
-        return other
-
-    def subtitle(self):
-        particles = int(self.columns["particles"].values.sum())
-        return ", ".join([f"{len(self)} classes", f"{particles:,} particles",
-                          *_geometry(self.source, self.pixel_size)])
-
-    def summary(self, items):
-        particles, share = self.columns["particles"], self.columns["share"]
-        return (f"{super().summary(items)}: {particles.text(particles.values[items].sum())} particles "
-                f"({share.text(share.values[items].sum())})")
-
-    def name(self, item):
-        return f"Class {self.refs[item]}"
-
-    def caption(self, item):
-        particles = int(self.columns["particles"].values[item])
-        key = self.told if self.told in self.columns and self.told not in IN_CAPTIONS else "resolution"
-        told = self.columns[key]
-        right = () if np.isnan(told.values[item]) else (told.text(told.values[item]),)
-        share = self.columns["share"].text(self.share[item])
-        below = (f"{particles:,}  ·  {share}", f"{particles:,}")
-        if self.centred:
-            moved = f"moved {self._moved(item)}"
-            below = (f"{particles:,}  ·  {moved}", moved, *below)
-        return Caption(str(self.refs[item]), right, below, faded=particles == 0 and self.share.any())
-
-
-    def development(self, item):
-        """A class at all results of its run: a :class:`.development.Development`."""
-        from .development import Development
-        return Development(self, item)
-
-    def particles(self, items):
-        return joined(self.member_tables(items))
-
-    def member_tables(self, items):
-        """The table of every item's members."""
-        return [self.run.members(self.iteration, int(self.refs[item])) for item in items]
-
-
-class ClassPictures(RunPictures):
-    """The class averages of one result of a :class:`~mlalign.programs.results.Run`."""
-    has_members = True
-    open_source = ImageSource
-
-    def frc(self, item):
-        return self.run.frc(self.iteration, int(self.refs[item]))
-
-    def member_tables(self, items):
-        names = [f"class{int(self.refs[item]):06d}_images" for item in items]
-        blocks = read_star(self.run.classes_file(self.iteration), names)
-        return [blocks[name] for name in names]
-
-    def members(self, item):
-        table, = self.member_tables([item])
-        if not len(table):
-            return None
-        return MemberPictures(table, self.pixel_size, centre=self.centre(item) if self.centred else (0, 0))
 
 
 class MemberPictures(Pictures):
@@ -315,19 +207,6 @@ class MemberPictures(Pictures):
         return imaging.align(image, *self.poses[item])
 
 
-def open_pictures(path):
-    """(pictures, run) of a file: a run's classes for its ``…classes.xmd``, else the file's images and None.
-
-    The final ``…classes.xmd`` of a run that has not ended stands for its newest iteration.
-    Raises :class:`UserError`.
-    """
-    found = Run.of_file(path)
-    if found is None:
-        return FilePictures(path), None
-    run, iteration = found
-    return ClassPictures(run, run.newest() if iteration is FINAL else iteration), run
-
-
 def joined(tables):
     """What several tables of particles tell, one after the other: label of :data:`OF_PARTICLES` -> (N,)."""
     tables = [table for table in tables if len(table)]
@@ -335,7 +214,7 @@ def joined(tables):
     return {label: np.concatenate([table.numbers(label) for table in tables]) for label in labels}
 
 
-def _geometry(source, pixel_size=None):
+def geometry(source, pixel_size=None):
     """Box and pixel size in words."""
     pixel_size = pixel_size or source.pixel_size
     return [f"{source.size} px", *([f"{pixel_size:.3g} Å/px"] if pixel_size else [])]

@@ -87,6 +87,7 @@ def _mark_median(axes, values, unit=""):
     axes.set_ylim(top=1.15 * axes.get_ylim()[1])
     axes.axvline(median, color=ORANGE, linewidth=1.2)
     right = median > np.mean(axes.get_xlim())
-    axes.annotate(f"{median:.4g}{unit}", (median, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7.5,
+    text = f"{median:,.0f}" if abs(median) >= 1000 else f"{median:.3g}"
+    axes.annotate(f"{text}{unit}", (median, 1), xycoords=("data", "axes fraction"), va="top", fontsize=7.5,
                   xytext=(-4 if right else 4, -2), textcoords="offset points", ha="right" if right else "left",
                   color=ORANGE)

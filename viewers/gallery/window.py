@@ -150,6 +150,7 @@ class GalleryWindow(QMainWindow):
     def set_sort(self, key, descending):
         """Sort by a column, when it has been computed; selected items stay selected."""
         self.sort, self.descending, self.places = key, descending, self._places(key)
+        self.top.show_sort(key, descending)
         self._arrange()
 
     def set_filter(self, text):

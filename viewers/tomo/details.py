@@ -190,16 +190,17 @@ class _CentringLabel(QLabel):
 
 
 class DrawnPane(QWidget):
-    """Orientations or coverage of a class, drawn by matplotlib; or a line that says what is not there."""
-    ORIENTATIONS, COVERAGE = range(2)
-    EMPTY = "no orientations", "no coverage"
+    """What is known of a class's particles, drawn by matplotlib; or a line that says what is not there."""
+    ORIENTATIONS, COVERAGE, SPREAD = range(3)
+    EMPTY = "no orientations", "no coverage", "no scores or poses"
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.pictures, self.item, self._canvas = None, None, None
-        self.choice = Choice(("Orientations", "Coverage"),
+        self.pictures, self.item, self.chosen, self._canvas = None, None, (), None
+        self.choice = Choice(("Orientations", "Coverage", "Spread"),
                              ("Where the particles of the class look: two hemispheres of its frame",
-                              "What the class's particles observed of its Fourier space"))
+                              "What the class's particles observed of its Fourier space",
+                              "Scores, shifts and tilts of the particles of all chosen classes"))
         self.choice.chosen.connect(lambda _: self.redraw())
         self._empty = QLabel(objectName="muted", alignment=Qt.AlignCenter, wordWrap=True)
         self._stack = QStackedWidget()
@@ -210,16 +211,23 @@ class DrawnPane(QWidget):
         layout.addWidget(self.choice, 0, Qt.AlignHCenter)
         layout.addWidget(self._stack, 1)
 
-    def show_item(self, pictures, item):
-        self.pictures, self.item = pictures, item
+    def show_item(self, pictures, item, chosen=()):
+        self.pictures, self.item, self.chosen = pictures, item, chosen
         self.redraw()
+
+    def show_chosen(self, chosen):
+        """Other classes are chosen."""
+        self.chosen = chosen
+        if self.pictures is not None and self.choice.group.checkedId() == self.SPREAD:
+            self.redraw()
 
     def redraw(self):
         """Draw what is chosen of the class shown."""
         from .. import plots3d, style
+        from ..gallery import spread
         chosen = self.choice.group.checkedId()
         try:
-            shown, why = (self.pictures.coverage if chosen else self.pictures.directions)(self.item), self.EMPTY[chosen]
+            shown, why = self._data(chosen), self.EMPTY[chosen]
         except UserError as error:
             shown, why = None, _breakable(error)
         if shown is None:
@@ -230,10 +238,18 @@ class DrawnPane(QWidget):
             self._stack.addWidget(self._canvas)
         if chosen == self.COVERAGE:
             plots3d.draw_coverage(self._canvas.figure, {"": shown}, self.pictures.highest, style.DARK, small=True)
+        elif chosen == self.SPREAD:
+            spread.draw(self._canvas.figure, shown, style.DARK)
         else:
             plots3d.draw_orientations(self._canvas.figure, {"": shown}, style.DARK, small=True)
         self._canvas.draw_idle()
         self._stack.setCurrentWidget(self._canvas)
+
+    def _data(self, chosen):
+        """What is to be drawn, None where it is not known."""
+        if chosen == self.SPREAD:
+            return self.pictures.particles(list(self.chosen) or [self.item]) or None
+        return (self.pictures.coverage if chosen == self.COVERAGE else self.pictures.directions)(self.item)
 
 
 class VolumeDetails(DetailsPane):
@@ -273,6 +289,10 @@ class VolumeDetails(DetailsPane):
             self.ortho.repaint()            # slices need not wait for plots
             self._show_plots()
 
+    def show_chosen(self, chosen):
+        super().show_chosen(chosen)
+        self.drawn.show_chosen(self.chosen)
+
     def _show_volume(self):
         pictures, item = self.pictures, self.item
         volume = pictures.volume(item)
@@ -288,7 +308,7 @@ class VolumeDetails(DetailsPane):
             curve = None
             self.numbers.fill([*pictures.numbers(item), ("Problem", _breakable(error))])
         self.fsc.show_curve(curve, pictures.pixel_size)
-        self.drawn.show_item(pictures, item)
+        self.drawn.show_item(pictures, item, self.chosen)
 
 
 def _breakable(error):

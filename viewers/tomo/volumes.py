@@ -13,9 +13,10 @@ from ...programs.formats.volumes import VolumeSource, open_volume_file, open_vol
 from ...programs.results import FINAL
 from ...programs.tomo_results import TomoRun
 from ..gallery import imaging
+from ..gallery.classes import RunPictures, open_pictures
 from ..gallery.columns import varying_columns
-from ..gallery.pictures import SIMILARITY, Pictures, RunPictures, open_pictures
-from . import planes, sphere
+from ..gallery.pictures import Pictures
+from . import planes, scipion_sets, sphere
 
 SLICES, PROJECTIONS = range(2)          # what a strip shows
 LEAST_SIDE = 8                          # voxels of a volume to look at
@@ -66,7 +67,7 @@ class VolumePictures(Pictures):
         return planes.strip(planes.projections(volume) if view == PROJECTIONS else planes.central_slices(volume))
 
     def _computed(self):
-        return {SIMILARITY: super()._computed()[SIMILARITY]}
+        return {key: column for key, column in super()._computed().items() if key != "offCentre"}
 
     def _alike(self):
         """Correlations (K, K) of the volumes' projections as they lie, of what is coarse in them."""
@@ -95,9 +96,11 @@ class VolumeFiles(VolumePictures, Pictures):
     """The volumes of one or several files, or those that metadata lists."""
     default_sort = "number"
 
-    def __init__(self, paths):
+    def __init__(self, paths, source=None):
         several = len(paths) > 1
-        source = VolumeSource(image_table(list(map(str, paths)), "command line")) if several else open_volumes(paths[0])
+        if source is None:
+            source = VolumeSource(image_table(list(map(str, paths)), "command line")) if several else open_volumes(
+                paths[0])
         self.named = several or source.count == 1           # by their files
         keys = [Path(path).stem for path in paths] if self.named else source.rows
         super().__init__(f"{len(paths)} volumes" if several else Path(paths[0]).name, source,
@@ -148,6 +151,9 @@ class ClassVolumes(VolumePictures, RunPictures):
             return None
         return sphere.viewing_directions(*(members.numbers(label) for label in ("angleRot", "angleTilt", "anglePsi")))
 
+    def member_tables(self, items):
+        return super().member_tables(items) if self.run.images_file(self.iteration).exists() else []
+
     def coverage(self, item):
         path = self.run.wedge_path(self.iteration, int(self.refs[item]))
         return read_volume(path)[0] if path.exists() else None
@@ -182,6 +188,8 @@ def open_any(paths):
     The final ``…_ref.xmd`` of a run that has not ended stands for its newest iteration.  Raises :class:`UserError`.
     """
     path, *others = paths
+    if Path(path).suffix == scipion_sets.SUFFIX and not others:
+        return scipion_sets.open_set(path), None
     if others or holds_volumes(path):
         return VolumeFiles(paths), None
     found = TomoRun.of_file(path)
