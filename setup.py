@@ -13,6 +13,7 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "plugin" / "__init__.py"
 # package -> folder.  Every package is listed: one that is missing here is missing from the wheel.
 PACKAGES = {
     "mlalign": "plugin",
+    "mlalign.wizards": "plugin/wizards",
     "mlalign.protocols": "protocols",
     "mlalign.viewers": "viewers",
     "mlalign.viewers.gallery": "viewers/gallery",

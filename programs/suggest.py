@@ -218,9 +218,9 @@ def angular_step(resolution, diameter):
 
 
 def round_step(step):
-    """A step in degrees rounded down to a plain number: to halves from 1 degree on, to tenths below; 0.1 to 45."""
+    """A step in degrees as a plain number: to halves from 1 degree on, to tenths below; 0.1 to 45."""
     unit = 0.5 if step >= 1 else 0.1
-    return float(np.clip(np.floor(step / unit + 1e-9) * unit, 0.1, 45))
+    return float(np.clip(np.round(step / unit) * unit, 0.1, 45))
 
 
 def rotations(step):

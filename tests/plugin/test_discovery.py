@@ -15,12 +15,24 @@ import mlalign
 import mlalign.bibtex
 
 PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D", "MlalignProtMLTomo": "ML tomo",
-             "MlalignProtMref": "multi-ref ali2d"}
-WIZARDS = {"MlalignParticleRadiusWizard": ["radius"]}
+             "MlalignProtMref": "multi-ref ali2d", "MlalignProtSelect": "select classes"}
+LIMITS = {"highResLimit", "lowResLimit", "firstResLimit", "fixHigh", "maxFrequency"}
+# wizard: {protocol: its parameters with it}
+WIZARDS = {
+    "MlalignRadiusWizard": {name: {"radius"} for name in set(PROTOCOLS) - {"MlalignProtSelect"}},
+    "MlalignResolutionWizard": {"MlalignProtML2D": LIMITS, "MlalignProtMLF2D": LIMITS, "MlalignProtMLTomo": {"maxRes"}},
+    "MlalignClassesWizard": {"MlalignProtML2D": {"numberOfClasses"}, "MlalignProtMLF2D": {"numberOfClasses"},
+                             "MlalignProtMLTomo": {"numberOfReferences"}},
+    "MlalignStepWizard": {"MlalignProtML2D": {"psiStep"}, "MlalignProtMLF2D": {"psiStep"},
+                          "MlalignProtMLTomo": {"angSampling", "psiSampling"}},
+    "MlalignTiltWizard": {"MlalignProtMLTomo": {"missingAng"}},
+}
 TREE = {"Protocols SPA": {("2D", "Align"): ["MlalignProtMref"],
-                          ("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMref"],
+                          ("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMref",
+                                               "MlalignProtSelect"],
                           ("3D", "Classify"): ["MlalignProtMLTomo"]},
-        "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo"]}}
+        "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo",
+                                                                                   "MlalignProtSelect"]}}
 WITHOUT_DOI = {"Joyeux2002"}
 VIEWS = {"Protocols SPA": "pwem", "Tomography": "tomo"}      # the package whose tree each extends
 
@@ -50,8 +62,8 @@ def test_protocols(domain):
 
 def test_wizards(domain):
     found = ours(domain.getWizards())
-    assert {name: parameters for name, cls in found.items() for _, parameters in cls._targets} == WIZARDS
-    assert all({protocol.__name__ for protocol, _ in cls._targets} == set(PROTOCOLS) for cls in found.values())
+    assert {name: {protocol.__name__: set(parameters) for protocol, parameters in cls._targets}
+            for name, cls in found.items()} == WIZARDS
     for cls in found.values():
         for protocol, parameters in cls._targets:
             assert set(parameters) <= {name for name, _ in protocol().getDefinition().iterParams()}

@@ -178,7 +178,7 @@ def test_angular_step(resolution, diameter):
     assert suggest.angular_step(300, 100) == 180
 
 
-@pytest.mark.parametrize("step, rounded", [(9.56, 9.5), (2.0, 2.0), (1.0, 1.0), (0.97, 0.9), (0.01, 0.1), (180, 45)])
+@pytest.mark.parametrize("step, rounded", [(9.56, 9.5), (9.8, 10), (2.0, 2.0), (0.97, 1.0), (0.93, 0.9), (0.01, 0.1), (180, 45)])
 def test_round_step(step, rounded):
     assert suggest.round_step(step) == pytest.approx(rounded)
 

@@ -104,32 +104,3 @@ def test_values_typed_into_the_form_are_validated(form):
     set_value(form, "numberOfClasses", "500")
     set_value(form, "radius", "400")
     assert len(form.protocol.validate()) == 2
-
-
-def test_radius_wizard(form, monkeypatch):
-    check_radius_wizard(form, monkeypatch, 100)
-
-
-def check_radius_wizard(form, monkeypatch, images):
-    """It shows so many images, starts from half the box when the radius is automatic, and takes its answer over."""
-    from pwem.wizards import wizard
-
-    from mlalign.wizards import MlalignParticleRadiusWizard
-    asked = {}
-
-    class Dialog:
-        radiusSlider = None
-
-        def __init__(self, parent, provider, **options):
-            asked.update(options, images=provider.getObjects(), box=provider.getObjects()[0].getDim()[0])
-
-        def resultYes(self):
-            return True
-
-        def getRadius(self, slider):
-            return 7.0
-
-    monkeypatch.setattr(wizard, "MaskPreviewDialog", Dialog)
-    MlalignParticleRadiusWizard().show(form)
-    assert asked["maskRadius"] == asked["box"] // 2 and len(asked["images"]) == images
-    assert form.protocol.radius.get() == 7

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mlalign.tests.protocols.scipion import new_mref
-from mlalign.tests.protocols.test_form import check_conditions, check_radius_wizard, set_value, window
+from mlalign.tests.protocols.test_form import check_conditions, set_value, window
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -32,7 +32,3 @@ def test_conditions(form, switch, value, appears, vanishes):
 def test_values_typed_into_the_form_are_validated(form):
     set_value(form, "radius", "400")
     assert len(form.protocol.validate()) == 1
-
-
-def test_radius_wizard(form, monkeypatch):
-    check_radius_wizard(form, monkeypatch, 100)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
-from mlalign.tests.protocols.subtomograms import COUNT, new_tomo
-from mlalign.tests.protocols.test_form import check_conditions, check_radius_wizard, set_value, shown, window
+from mlalign.tests.protocols.subtomograms import new_tomo
+from mlalign.tests.protocols.test_form import check_conditions, set_value, shown, window
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -56,7 +56,3 @@ def test_an_emptied_field_is_an_error_and_no_crash(form, name):
     found, = form.protocol.validate()
     label = form.protocol.getParam(name).getLabel().partition(" (")[0]
     assert found.startswith(f"*{label}") and "\n" not in found
-
-
-def test_radius_wizard(form, monkeypatch):
-    check_radius_wizard(form, monkeypatch, COUNT)
