@@ -79,7 +79,8 @@ class RunViewer(ProtocolViewer):
         run = self.protocol.getRun()
         if not run.results():
             return [self.infoMessage("No iteration has finished yet.", "Class gallery")]
-        return [GalleryView.of_run(run, self.protocol.getRunName(), self._selected(), self.protocol.isActive())]
+        return [GalleryView.of_run(run, self.protocol.getRunName(), self._selected(), self.protocol.isActive(),
+                                   self.protocol)]
 
     def _selected(self):
         """The iterations selected, None for all."""

@@ -24,17 +24,20 @@ class GalleryView(View):
         self.command = [PYTHON, "-m", "mlalign.viewers.gallery", str(path), "--dialog", *options]
 
     @classmethod
-    def of_run(cls, run, title, iterations=None, follow=False):
+    def of_run(cls, run, title, iterations=None, follow=False, protocol=None):
         """The classes of a :class:`~mlalign.programs.results.Results`.
 
         iterations : the ones to choose from, last first; None: all of them, and the final result
         follow     : go on with each new iteration
+        protocol   : in whose project the gallery can make subsets of the classes; None: it cannot
         """
         options = ["--title", title]
         if iterations:
             options += ["--iterations", ",".join(map(str, iterations))]
         if follow:
             options.append("--follow")
+        if protocol is not None:
+            options += ["--project", protocol.getProject().getPath(), "--protocol", str(protocol.getObjId())]
         return cls(run.classes_file(FINAL), *options)
 
     def show(self):
