@@ -1,15 +1,29 @@
-"""What every test may rely on: a display for windows, and a Qt that needs none."""
+"""What every test may rely on: a display for windows, a Qt that needs none, one thread to a process.
+
+And the order of the tests, which is that of the processes that share them (pytest-xdist): long ones first, so that
+none of them is left for the end.
+"""
 import os
 import select
 import shutil
 import subprocess
+from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Libraries' own threads only get in each other's way when several processes test; read when NumPy is imported.
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+# Words in the names of modules that run whole protocols or programs at length, and then the rooms.  Those of viewers
+# are last: Scipion's windows refuse to open in a process that has opened one of Qt's.
+LONG = "project", "demo", "template", "workflows", "clicks", "truth", "house"
+ROOMS = "protocols", "plugin", "programs", "viewers"
 
 # The shell ends the display when its input closes, that is when this process is gone, however it ended.  Not
 # earlier: windows whose display goes first end the process themselves, with an error.
 XVFB = "Xvfb -displayfd {} -screen 0 1920x1300x24 -nolisten tcp & cat; kill $!"
 PATIENCE = 20       # seconds
+ROOT = Path(__file__).parent
 
 
 def pytest_configure(config):
@@ -27,3 +41,14 @@ def pytest_configure(config):
         number = pipe.readline().strip() if ready else ""
     if number:                          # nothing comes when it failed
         os.environ["DISPLAY"] = f":{number}"
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=_turn)           # keeps the order within a module, and of modules that are alike
+
+
+def _turn(item):
+    """When a test's turn is: its module's place in the queue."""
+    room = item.path.relative_to(ROOT).parts[0]
+    long = any(word in item.path.stem for word in LONG)
+    return 0 if long else 1 + ROOMS.index(room), len(item.path.parts)

@@ -59,7 +59,7 @@ def test_a_perfect_run_agrees_with_the_truth(perfect):
 def test_the_demo_from_end_to_end(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SCIPION_")}
     environment.update(SCIPION_HOME=str(tmp_path / "scipion"), SCIPION_USER_DATA=str(tmp_path / "data"))
-    command = "demo shown -n 150 --views 2 --thr 1 --project tiny --no_view"
+    command = "demo shown -n 40 --views 2 --thr 1 --project tiny --no_view"
     done = subprocess.run([sys.executable, "-m", "mlalign.cli", *command.split()], cwd=tmp_path,
                           env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ from mlalign.tests.protocols.scipion import (
     simulated,
 )
 
-QUICK = {**QUICK, "highResLimit": 0.0, "groupSize": 50}
+QUICK = {**QUICK, "maxIters": 4, "fixHigh": 7.0, "groupSize": 50}
 CIRCLE = circle(BOX, BOX // 2 - 3) > 0
 
 
@@ -36,6 +36,12 @@ CIRCLE = circle(BOX, BOX // 2 - 3) > 0
 def finished(with_ctf):
     """A finished run of MLF2D."""
     return run(with_ctf.project, new_mlf2d(with_ctf.project, with_ctf.particles, **QUICK))
+
+
+@pytest.fixture(scope="module")
+def from_averages(with_ctf):
+    """Another, from the true references, which takes less time."""
+    return run(with_ctf.project, new_mlf2d(with_ctf.project, with_ctf.particles, with_ctf.averages, **QUICK))
 
 
 def correlation(one, other):
@@ -105,27 +111,28 @@ def test_summary_and_methods(finished):
     assert "[Scheres2007]" in methods and "Wiener filter" in methods
 
 
-def test_continue_goes_on(with_ctf, finished):
-    protocol = run(with_ctf.project, copy_of(with_ctf.project, finished, maxIters=3))
-    assert protocol.getRun().iterations()[-1] == 3
-    protocol.maxIters.set(6)
+def test_continue_goes_on(with_ctf, from_averages):
+    protocol = run(with_ctf.project, copy_of(with_ctf.project, from_averages, maxIters=2))
+    assert protocol.getRun().iterations()[-1] == 2
+    protocol.maxIters.set(QUICK["maxIters"])
     protocol.runMode.set(MODE_RESUME)
     run(with_ctf.project, protocol)
     assert "--continue" in Path(protocol.getStdoutLog()).read_text()
-    assert_same_classes(protocol.outputClasses, finished.outputClasses)
+    assert_same_classes(protocol.outputClasses, from_averages.outputClasses)
 
 
-def test_a_finished_ml2d_becomes_mlf2d_by_its_switch(with_ctf, finished):
-    protocol = run(with_ctf.project, new_ml2d(with_ctf.project, with_ctf.particles, **{**QUICK, "maxIters": 1}))
+def test_a_finished_ml2d_becomes_mlf2d_by_its_switch(with_ctf, from_averages):
+    protocol = run(with_ctf.project, new_ml2d(with_ctf.project, with_ctf.particles, with_ctf.averages,
+                                              **{**QUICK, "maxIters": 1}))
     assert not hasattr(protocol.outputClasses.getFirstItem().getFirstItem(), "_mlalignDefocusGroup")
     assert list(Path(protocol._getExtraPath()).glob("ml2d_*"))
     protocol.doMlf.set(True)
     protocol.maxIters.set(QUICK["maxIters"])
     protocol.runMode.set(MODE_RESUME)
     run(with_ctf.project, protocol)
-    assert_same_classes(protocol.outputClasses, finished.outputClasses)
+    assert_same_classes(protocol.outputClasses, from_averages.outputClasses)
     assert not list(Path(protocol._getExtraPath()).glob("ml2d_*"))
-    assert protocol.getRun().iterations() == finished.getRun().iterations()
+    assert protocol.getRun().iterations() == from_averages.getRun().iterations()
 
 
 def test_without_ctf_and_from_the_averages_of_another_run(imported, finished):
