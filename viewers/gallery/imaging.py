@@ -1,4 +1,6 @@
 """What happens to an image between file and screen: contrast, alignment, centring, low-pass filter.  No Qt here."""
+from functools import lru_cache
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -56,9 +58,11 @@ def nice_length(longest):
 def reduced(image, side):
     """The lowest frequencies of an image (n, n), as one of at most ``side`` px, an even number; the origin stays."""
     size, half = len(image), min(side, len(image)) // 2
-    middle = slice(size // 2 - half, size // 2 + half)
-    waves = fft.fftshift(fft.fft2(fft.ifftshift(np.nan_to_num(np.asarray(image, np.float32)))))[middle, middle]
-    return fft.fftshift(fft.ifft2(fft.ifftshift(waves))).real * (2 * half / size) ** 2
+    low = np.r_[:half, -half:0]                         # in the order of the small transform
+    waves = fft.fft2(np.nan_to_num(np.asarray(image, np.float32)))[low[:, None], low]
+    to_origin = np.exp(2j * np.pi * low * (size // 2) / size)
+    small = fft.ifft2(waves * (to_origin[:, None] * to_origin)).real * (2 * half / size) ** 2
+    return fft.fftshift(small).astype(np.float32)
 
 
 def bright_centre(image):
@@ -69,10 +73,16 @@ def bright_centre(image):
     """
     small = reduced(image, CENTRING_SIDE)
     smooth = low_pass(small, max(len(small) / SMOOTH, 2))
-    inside = filters.distances(len(small)) < len(small) // 2
+    inside = _inside(len(small))
     bright = filters.bright_pixels(smooth, inside)
     x, y = filters.centre_of_mass(np.where(bright, smooth - smooth[inside].mean(), 0))
     return x * len(image) / len(small), y * len(image) / len(small)
+
+
+@lru_cache
+def _inside(size):
+    """Which pixels (n, n) are inside the circle in the box."""
+    return filters.distances(size) < size // 2
 
 
 def moved(image, x, y):

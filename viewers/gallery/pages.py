@@ -6,6 +6,7 @@ from PyQt5.QtWidgets import QLabel, QSizePolicy, QStackedWidget, QVBoxLayout, QW
 
 from ...programs.errors import UserError
 from ...programs.mref_results import MrefRun
+from ...programs.msa2d_results import Refine2dRun
 from . import export, theme
 
 
@@ -85,6 +86,13 @@ def draw_poses(figure, run, iteration, only):
     """Where and how turned the particles lie at one iteration."""
     from .. import alignments, style
     alignments.draw_poses(figure, alignments.Poses.of_run(run, iteration), style=style.DARK)
+
+
+def draw_map(figure, run, iteration, only):
+    """The particles of refine2d along the first eigenimages of one cycle."""
+    from .. import particle_map, style
+    aligned = Refine2dRun.of_run(run)
+    particle_map.draw(figure, particle_map.ParticleMap.of_run(aligned, iteration), ["map"], style.DARK)
 
 
 def draw_spectra(figure, run, iteration, only):

@@ -78,13 +78,16 @@ class ThresholdStrip(QWidget):
     def _judge(self, threshold=None):
         """Judge by the column chosen, when it is there; threshold: None for the usual one."""
         pictures, key = self.pictures, self.column.currentData()
+        threshold = pictures.usual(key) if threshold is None else threshold
+        self._background.forget()
+        if key in pictures.columns:
+            return self._offer(threshold, pictures.columns[key])
         self.slider.setEnabled(False)
-        if key not in pictures.columns:
-            self.label.setText("computing…")
-        self._background.start(lambda: pictures.column(key), lambda column, problem: self._offer(
-            pictures.usual(key) if threshold is None else threshold, column, problem))
+        self.label.setText("computing…")
+        self._background.start(lambda: pictures.column(key),
+                               lambda column, problem: self._offer(threshold, column, problem))
 
-    def _offer(self, threshold, column, problem):
+    def _offer(self, threshold, column, problem=""):
         if problem:
             self.failed.emit(problem)
             return self.finish()

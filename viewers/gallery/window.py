@@ -6,13 +6,14 @@ from PyQt5.QtWidgets import QMainWindow, QMessageBox, QShortcut, QSplitter, QSta
 
 from ...programs.errors import UserError
 from ...programs.mref_results import MrefRun
+from ...programs.msa2d_results import Refine2dRun
 from . import filters
 from .background import Background
 from .controls import IterationBar, TopBar, bar
 from .details import Details
 from .grid import ThumbnailDelegate, ThumbnailModel, ThumbnailView
 from .gridbar import GridBar
-from .pages import Page, PlotPage, draw_history, draw_poses, draw_spectra
+from .pages import Page, PlotPage, draw_history, draw_map, draw_poses, draw_spectra
 from .saving import Saving
 from .selection import SelectionBar, SubsetMaker
 
@@ -81,6 +82,9 @@ class GalleryWindow(QMainWindow):
         if MrefRun.of_run(self.run):
             pages.append(Page("Poses", "Shifts, rotations and correlations of the particles at an iteration",
                               PlotPage(draw_poses), "poses"))
+        if Refine2dRun.of_run(self.run):
+            pages.append(Page("Map", "Particles among the eigenimages of a cycle, coloured by class", PlotPage(draw_map),
+                              "map"))
         return pages
 
     def _build(self):
