@@ -27,12 +27,12 @@ def run(arguments):
     chosen = choose(ranking, arguments.classes, arguments.score, arguments.min_size)
     result = Selection(found, iteration, chosen, arguments.recenter)
     _check_outputs(arguments, result)
+    tables = {path: table() for path, table in ((arguments.output, result.members),
+                                                (arguments.rejected, result.rejected)) if path}
     lines = table_lines(ranking, chosen, result.shifts if arguments.recenter else None, result.pixel_size)
     print("\n".join([*lines, *ranking.notes]))
-    if arguments.output:
-        write_star(arguments.output, {"particles": result.members()})
-    if arguments.rejected:
-        write_star(arguments.rejected, {"particles": result.rejected()})
+    for path, table in tables.items():
+        write_star(path, {"particles": table})
     if arguments.averages:
         result.write_averages(arguments.averages)
     counts = np.isin(ranking.refs, chosen)
