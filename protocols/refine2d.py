@@ -191,7 +191,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
         if not run.results():
             return [*starting_lines(run), *normalisation_lines(self)]
         lines = final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
-        return [*lines, *normalisation_lines(self)]
+        return [*lines, *_used_lines(run), *normalisation_lines(self)]
 
     def _methods(self):
         particles = self.inputParticles.get()
@@ -215,3 +215,10 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
 
     def _citations(self):
         return ["Tang2007"]
+
+
+def _used_lines(run):
+    """A line on how many particles the averages of the newest result are made of."""
+    classes = run.classes(run.newest())
+    used, all_members = (int(classes.numbers(label).sum()) for label in ("used", "classCount"))
+    return [f"{used:,} of {all_members:,} classified particles entered the averages."]

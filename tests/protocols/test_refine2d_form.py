@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mlalign.tests.protocols.scipion import new_refine2d
-from mlalign.tests.protocols.test_form import check_conditions, check_radius_wizard, set_value, window
+from mlalign.tests.protocols.test_form import check_conditions, set_value, window
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -39,7 +39,3 @@ def test_modules_are_chosen_by_name(form):
     set_value(form, "simcmpType", "frc")
     set_value(form, "simcmpParams", "maxres=12")
     assert form.protocol._options()["--simcmp"] == "frc:maxres=12"
-
-
-def test_radius_wizard(form, monkeypatch):
-    check_radius_wizard(form, monkeypatch, 100)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.hdf import hdf_writer
 from mlalign.programs.results import FINAL
+from mlalign.tests.viewers.fabricate import make_run
 from mlalign.tests.viewers.refine2d_files import LEFT_OUT, SHARE, coordinates, make_refine2d
 from mlalign.viewers import particle_map, style
 from mlalign.viewers.particle_map import COLORS, ParticleMap
@@ -16,6 +17,11 @@ from mlalign.viewers.particle_map import COLORS, ParticleMap
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, references):
     return make_refine2d(tmp_path_factory.mktemp("refine2d") / "r2d_01", references)
+
+
+@pytest.fixture(scope="module")
+def made_by_ml2d(tmp_path_factory, references):
+    return make_run(tmp_path_factory.mktemp("ml2d"), references, iterations=1)[0]
 
 
 def drawn(shown, names=("map",), size=(9, 7.2), **options):
@@ -178,3 +184,20 @@ def test_hardly_anything_to_draw(classes):
     axes, = drawn(shown, style=style.DARK)
     assert bool(numbers(axes)) == bool(np.any(classes)) and axes.get_xlabel() == "eigenimage 1"
     assert np.any(classes) or "no particle has a class" in axes.texts[0].get_text()
+
+
+# ---- in the gallery
+
+def test_gallery_has_a_page_with_the_map(made, open_window):
+    run, _ = made
+    window = open_window(run.classes_file())
+    assert [page.name for page in window.plots] == ["Convergence", "Poses", "Map"]
+    window.set_page(3)
+    axes, = window.plots[2].widget.canvas.figure.axes
+    assert axes.get_title(loc="left") == "Particle map" and axes.get_title(loc="right") == "final result"
+    window.iterations.slider.setValue(0)
+    assert window.plots[2].widget.canvas.figure.axes[0].get_title(loc="right") == "iteration 1"
+
+
+def test_gallery_of_another_program_has_no_map(open_window, made_by_ml2d):
+    assert "Map" not in [page.name for page in open_window(made_by_ml2d.classes_file()).plots]

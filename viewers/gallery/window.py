@@ -83,8 +83,8 @@ class GalleryWindow(QMainWindow):
             pages.append(Page("Poses", "Shifts, rotations and correlations of the particles at an iteration",
                               PlotPage(draw_poses), "poses"))
         if Refine2dRun.of_run(self.run):
-            pages.append(Page("Map", "Particles among the eigenimages of a cycle, coloured by class", PlotPage(draw_map),
-                              "map"))
+            pages.append(Page("Map", "Particles along the eigenimages of a cycle, coloured by class",
+                              PlotPage(draw_map), "map"))
         return pages
 
     def _build(self):
