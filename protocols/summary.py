@@ -2,6 +2,9 @@
 import numpy as np
 
 MANY_CLASSES = 12       # beyond these, classes are counted instead of listed
+RECENT = 5              # iterations whose mean time says how long the next ones take
+BARS, EMPTY = "▁▂▃▄▅▆▇█", "·"     # heights of a bar, and that of an empty class
+WIDEST = 40             # bars; of more classes, some are left out
 
 
 def starting_lines(run):
@@ -26,15 +29,27 @@ def progress_lines(run, max_iterations, stages=()):
         lines.append(f"{100 * info['changed']:.1f} % of the particles changed class in the last iteration.")
     if "angleChange" in info:
         lines.append(f"Orientations changed by {info['angleChange']:.1f} degrees on average.")
-    if info.get("seconds", 0) > 0:
+    seconds = recent_seconds(run)
+    if seconds > 0:
         # another stage takes another time: of its own this one can tell
         end, where = max_iterations, "to go"
         if len(stages) > 1:
             stage = int(info["stage"])
             end, where = sum(stages[:stage]), f"to the end of stage {stage} of {len(stages)}"
-        left = (end - number) * info["seconds"]
-        lines.append(f"{info['seconds']:.3g} s per iteration, so at most {duration(left)} {where}.")
+        left = (end - number) * seconds
+        lines.append(f"{seconds:.3g} s per iteration, so at most {duration(left)} {where}.")
     return lines
+
+
+def recent_seconds(run):
+    """The mean time of the last iterations in s, of those in the newest's stage; 0 when there is none yet.
+
+    The first result on disk does not count: finding a start takes as long as it takes.
+    """
+    infos = [run.info(iteration) for iteration in run.iterations() if iteration > 0][-RECENT:]
+    same = [info["seconds"] for info in infos
+            if info.get("seconds", 0) > 0 and info.get("stage") == infos[-1].get("stage")]
+    return float(np.mean(same)) if same else 0.0
 
 
 def final_lines(run, max_iterations):
@@ -74,7 +89,7 @@ def _state_lines(run, iteration):
 
 
 def occupancy_line(classes):
-    """How the particles are spread over the classes."""
+    """How the particles are spread over the classes: their shares, the extreme sizes, a bar for each."""
     counts = np.sort(classes.numbers("classCount"))[::-1]
     shares = 100 * counts / max(counts.sum(), 1)
     empty = np.count_nonzero(counts == 0)
@@ -82,7 +97,15 @@ def occupancy_line(classes):
         text = "Classes: " + ", ".join(f"{share:.0f} %" for share in shares)
     else:
         text = f"{len(counts)} classes: the largest holds {shares[0]:.1f} %, the smallest {shares[-1]:.1f} %"
-    return text + (f"; {empty} empty." if empty else ".")
+    text += f" (of {counts[0]:.0f} to {counts[-1]:.0f} particles)"
+    return text + (f"; {empty} empty" if empty else "") + f".  {bars(counts)}"
+
+
+def bars(counts):
+    """A character for each of ``counts`` (K,), which are not rising: a bar as high as its share of the largest."""
+    shown = counts[np.linspace(0, len(counts) - 1, min(len(counts), WIDEST)).round().astype(int)]
+    heights = np.ceil(len(BARS) * shown / max(counts[0], 1e-9)).astype(int)
+    return "".join(BARS[height - 1] if height > 0 else EMPTY for height in heights)
 
 
 def duration(seconds):
