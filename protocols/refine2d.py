@@ -32,6 +32,11 @@ from .refine2d_checks import (
 from .refine2d_form import CENTRINGS, MODULES, STARTS, WITH_CTF, define_form
 from .summary import final_lines, progress_lines, starting_lines
 
+# of a run, in the order of STARTS
+BEGINNINGS = ("classes of the particles' rotational harmonics",
+              "classes of footprints of the particles that do not change with rotation and shift",
+              "a short classification by maximum likelihood at low resolution")
+
 
 class Refine2DOutputs(Enum):
     outputClasses = SetOfClasses2D
@@ -73,7 +78,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
     _possibleOutputs = Refine2DOutputs
     _program = "refine2d"
     _prefix = "r2d_01"
-    RESUMABLE = ("--iter", "--eps", "--parallel", "--memory")
+    RESUMABLE = ("--iter", "--eps", "--parallel", "--thr", "--memory")
 
     def _defineParams(self, form):
         define_form(form)
@@ -117,13 +122,10 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
             "--iter": self.numberOfIterations.get(),
             "--eps": self.eps.get(),
             "--random_seed": self.randomSeed.get(),
-            "--parallel": self._parallel(),
+            "--parallel": f"mpi:{self.numberOfMpi}" if self.numberOfMpi > 1 else None,
+            "--thr": self.numberOfThreads.get(),
             "--memory": self.memory.get(),
         }
-
-    def _parallel(self):
-        processes = self.numberOfMpi.get()
-        return f"mpi:{processes}" if processes > 1 else f"thread:{self.numberOfThreads.get()}"
 
     def _usesCtf(self):
         return self.useCtf == WITH_CTF and self.inputParticles.get().hasCTF()
@@ -198,8 +200,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
         if not self.isFinished() or particles is None:
             return []
         start = f"the averages {self.getObjectTag('inputClassAvg')}" if self._averagesGiven() else \
-            "classes of the particles' rotational harmonics" if STARTS[self.startingClasses.get()] == "harmonics" else \
-            "classes of footprints of the particles that do not change with rotation and shift"
+            BEGINNINGS[self.startingClasses.get()]
         share = f"whose correlation was within {self.classKeep} standard deviations of the mean" if self.classKeepSig \
             else f"of the best fitting {100 * self.classKeep.get():g} %"
         flipped = " after flipping their phases" if self._usesCtf() and not phase_flipped(self) else ""

@@ -9,9 +9,12 @@ from .base import command_line
 from .refine2d_form import MODULES
 
 ENOUGH = 20                 # particles per class
-OF_THE_SET = {"--exclude": "disable the particles instead", "--input": "*Input particles*",
-              "--initial": "*Starting averages*"}
-OF_SCIPION = {"--path", "--resume", "--continue", "--thr", "--verbose"}
+NOT_HERE = {                # options of the program, and why they cannot be among *More options*
+    "--exclude": "disable the particles instead",
+    **dict.fromkeys(("--path", "--resume", "--continue"), "Scipion sees to it"),
+    **dict.fromkeys(("-h", "--help", "--version"), "nothing would be classified"),
+}
+SMALLEST_BOX = 16           # px
 
 
 def extra_options(protocol):
@@ -53,11 +56,9 @@ def option_errors(protocol, offered):
 
 def _not_here(name, offered):
     """Why an option cannot be among the others; None when it can."""
-    if name in OF_THE_SET:
-        return f"{name} is not for here: {OF_THE_SET[name]}"
-    if name in OF_SCIPION:
-        return f"{name} is not for here: Scipion sees to it"
-    if name in ("-P", *offered):
+    if name in NOT_HERE:
+        return f"{name} is not for here: {NOT_HERE[name]}"
+    if name in ("-P", "--parallel", *offered):
         return f"{name} is not for here: the form has it"
     return None
 
@@ -71,7 +72,7 @@ def _refusal(arguments):
 
     parser.error = refuse
     try:
-        refine2d.check(parser.parse_args(arguments))
+        parser.parse_args(arguments)
     except UserError as error:
         return str(error)
     return None
@@ -104,7 +105,10 @@ def _read_modules(protocol):
 
 def range_errors(protocol):
     """Errors of lengths that do not fit into the box, and of numbers that exclude each other."""
-    p, half, errors = protocol, protocol.inputParticles.get().getXDim() // 2, []
+    p, box, errors = protocol, protocol.inputParticles.get().getXDim(), []
+    half = box // 2
+    if box % 2 or box < SMALLEST_BOX:
+        errors.append(f"The particles have {box} px, expected an even number, at least {SMALLEST_BOX}.")
     if p.radius != -1 and not 2 <= p.radius.get() <= half:
         errors.append(f"*Particle radius* is {p.radius} px, expected 2 to {half} (half the box), or -1 for nearly half "
                       "the box.")

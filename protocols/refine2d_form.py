@@ -20,18 +20,18 @@ from .particles import define_particles, define_phase_flipped
 from .refine2d_help import manual
 
 WITH_CTF, WITHOUT_CTF = range(2)                    # choices of useCtf
-STARTS = ("harmonics", "footprint")                 # choices, as the program names them
+STARTS = ("harmonics", "footprint", "ml")           # choices of startingClasses, as the program names them
 CENTRINGS = ("xform.center", "xform.centerofmass", "xform.centeracf", "nocenter")
 
 USING_CTF = f"useCtf == {WITH_CTF}"
 NONE = "None"
 ALIGNERS = ("rotate_translate_tree", "rotate_translate_flip", "rotate_translate", "rotate_translate_bispec",
-            "rotate_flip", "rotational", "translational")
+            "rotate_flip", "rotational", "translational", NONE)
 REFINERS = (NONE, "refine")
 COMPARATORS = ("ccc", "dot", "sqeuclidean", "frc", "phase", "optvariance")
 AVERAGERS = ("mean", "median", "ctf.auto", "ctfw.auto", "ctf.weight", "ctf.weight.autofilt")
 NORMALISERS = ("normalize.edgemean", "normalize", "normalize.circlemean", "normalize.mask", "normalize.toimage",
-               "normalize.ramp.normvar", "normalize.unitlen")
+               "normalize.ramp.normvar", "normalize.unitlen", NONE)
 
 
 class Module(NamedTuple):
@@ -46,13 +46,12 @@ class Module(NamedTuple):
     condition: str = None
 
     def text(self, protocol, stem):
-        """``name`` or ``name:parameters`` as the program takes it; None when there is nothing to choose, or nothing is.
-        """
+        """``name`` or ``name:parameters`` as the program takes it; None for what it does when it is told nothing."""
         name = self.choices[getattr(protocol, f"{stem}Type").get()]
-        if name == NONE or not protocol.evalParamCondition(f"{stem}Type"):
+        if name == self.default == NONE or not protocol.evalParamCondition(f"{stem}Type"):
             return None
         more = (getattr(protocol, f"{stem}Params").get() or "").strip().strip(":")
-        return f"{name}:{more}" if more else name
+        return f"{name}:{more}" if more and name != NONE else name
 
 
 # the option's name without its dashes -> what the form offers
@@ -120,12 +119,13 @@ def define_classification(writer):
     writer.section("Classification")
     add = writer.add
     add("radius", IntParam, "Particle radius (px)", -1)
+    add("maxShift", IntParam, "Largest shift (px)", -1, advanced=True)
     add("numberOfAlignRef", IntParam, "Number of alignment references", 5, validators=[Positive])
     add("nbasisfp", IntParam, "Number of eigenimages", 12, validators=[Positive])
     add("startingClasses", EnumParam, "Starting classes", 0, advanced=True, condition="inputClassAvg is None",
-        choices=["harmonics", "footprint"], display=EnumParam.DISPLAY_HLIST)
+        choices=["harmonics", "footprint", "maximum likelihood"], display=EnumParam.DISPLAY_HLIST)
     add("doNormProj", BooleanParam, "Normalise the projected vectors?", True, advanced=True)
-    add("doFastSeed", BooleanParam, "Seed all classes at once?", True, advanced=True)
+    add("doFastSeed", BooleanParam, "Seed classes once?", True, advanced=True)
     writer.group("Similarity to the alignment references", advanced=True)
     add("shrink", IntParam, "Shrink images by", 1, advanced=True, validators=[Positive])
     writer.modules(SIMILARITY)
@@ -144,7 +144,6 @@ def define_averages(writer):
         "not"])
     add("doAutomask", BooleanParam, "Mask averages by their shape?", False)
     writer.group("Alignment to the averages", advanced=True)
-    add("maxShift", FloatParam, "Largest shift (px)", -1.0, advanced=True)
     writer.modules(AVERAGING)
 
 

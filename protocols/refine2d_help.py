@@ -8,8 +8,8 @@ weighted by amplitude (minres, maxres).  *optvariance*: variance left when both 
 ALIGNERS = """\
 All of them search exhaustively here; they differ in what a particle may do.  *rotate_translate_tree*,
 *rotate_translate_flip*: turn, shift, and be mirrored.  *rotate_translate*, *rotate_translate_bispec*: turn and shift.
-*rotate_flip*: turn and be mirrored.  *rotational*: turn.  *translational*: shift.  maxshift is the farthest shift in
-pixels, maxres the finest resolution in Å that is looked at."""
+*rotate_flip*: turn and be mirrored.  *rotational*: turn.  *translational*: shift.  *None*: nothing, for particles that
+are aligned already.  maxshift is the farthest shift in pixels, maxres the finest resolution in Å that is looked at."""
 
 MORE = """\
 Parameters of it as name=value, several with colons between, such as {example}; empty: its own defaults."""
@@ -40,8 +40,8 @@ useCtf
     *no*: all are taken as they are.  Suits stained particles.
 numberOfAlignRef
     In every cycle each particle is aligned to so many of the averages, chosen as different from each other as possible,
-    before it is classified.  Take as many as the particle has clearly distinct views: 3 or 4 for a barrel seen from top
-    and side, 10 to 15 for a ribosome.  The time grows with them.
+    and to that of its own class, before it is classified.  Take as many as the particle has clearly distinct views: 3
+    or 4 for a barrel seen from top and side, 10 to 15 for a ribosome.  The time grows with them.
 nbasisfp
     Number of eigenimages of the averages by which particles are told apart.  More of them see finer differences, and
     more of the noise; 5 to 20 are usual.  There can be no more than averages less one.
@@ -51,22 +51,23 @@ radius
 
     -1: half the box less a soft edge.
 startingClasses
-    What the first classes are made of, before anything is aligned: features of every particle that stay the same when
-    it is rotated or shifted.
+    What the first classes are made of, before anything is aligned.
 
-    *harmonics*: rotational harmonics, which keep more of what tells particles apart.  *footprint*: autocorrelations
-    twice over, as EMAN did.
+    *harmonics*: features of every particle that stay the same when it is rotated, from its rotational harmonics.
+    *footprint*: features that do not change with rotations and shifts either, but tell less of the particle, as EMAN
+    had them.  *maximum likelihood*: a short classification by ML2D at low resolution; much slower, and best for very
+    noisy particles.
 doNormProj
     *Yes*: particles are compared by the direction in which they lie among the eigenimages, not by how far out.
     Differences of contrast, as from ice of varying thickness, then do not make classes.
 
     *No*: contrast counts as well.
 doFastSeed
-    *Yes*: all classes are seeded at once.  *No*: a few at a time, which takes much longer with many classes and may
-    give more even ones.
+    *Yes*: particles are divided into classes from one choice of seeds.  *No*: from several, the best of which is kept;
+    slower, with more consistent classes.
 shrink
-    Shrink the images by this factor while they are compared to the alignment references.  2 or 3 saves time for large
-    boxes with little detail; 1: not at all.
+    Compare particles with the alignment references as if they were shrunk by this factor: without the details that are
+    lost then.  2 or 3 saves time for large boxes with little detail; 1: not at all.
 simalign
     How particles are aligned to the alignment references.
 
@@ -123,10 +124,10 @@ classnormproc
     *normalize.edgemean*: the border to mean 0, the whole to deviation 1.  *normalize*: the whole to both.
     *normalize.circlemean*: the mean of a ring to 0.  *normalize.mask*: by what lies within a mask.
     *normalize.toimage*: contrast and background fitted to the average.  *normalize.ramp.normvar*: a slope of the
-    background is taken away first.  *normalize.unitlen*: the sum of squares to 1.
+    background is taken away first.  *normalize.unitlen*: the sum of squares to 1.  *None*: not at all.
 maxShift
-    The farthest that a particle may be from the centre of its box, in pixels, when it is aligned to its average.  -1: a
-    third of the box.  Reduce it when particles are well centred and neighbours close.
+    The farthest that a particle may be from the centre of its box, in pixels.  -1: a third of the box.  Reduce it when
+    particles are well centred and neighbours close.
 classalign
     How particles are aligned to their class average.
 
