@@ -54,8 +54,8 @@ def subset(arguments):
         raise UserError(f"'{protocol.getObjLabel()}' (id {protocol.getObjId()}): {_plain(protocol.getErrorMessage())}")
     ranking, table = protocol.getScores()
     kept = table["selected"] == 1
-    print(f"Created '{protocol.getObjLabel()}' (id {protocol.getObjId()}): {kept.sum()} classes, "
-          f"{ranking.sizes[kept].sum()} particles")
+    print(f"Created '{protocol.getObjLabel()}' (id {protocol.getObjId()}): {kept.sum()} "
+          f"class{'' if kept.sum() == 1 else 'es'}, {ranking.sizes[kept].sum()} particles")
 
 
 # ---- in Scipion; pyworkflow reads the environment when it is imported, hence not above
