@@ -71,7 +71,7 @@ def _rings(image):
     """Samples (R, angles) on rings about the origin, without their mean, each ring weighted by its area, norm 1."""
     half = len(image) // 2
     radius, angle = np.arange(1, half)[:, None], 2 * np.pi * np.arange(ANGLES) / ANGLES
-    samples = ndimage.map_coordinates(image, [half + radius * np.sin(angle), half + radius * np.cos(angle)], order=1)
+    samples = ndimage.map_coordinates(image, [half + radius * np.sin(angle), half + radius * np.cos(angle)], order=3)
     samples = (samples - np.average(samples, weights=np.broadcast_to(radius, samples.shape))) * np.sqrt(radius)
     # irfft divides by the number of angles, and so the waves' products add up to a correlation
     return (samples / max(np.linalg.norm(samples), np.finfo(np.float32).tiny)).astype(np.float32)
