@@ -10,12 +10,14 @@ COMMANDS = {
     "mlf_align2d": ("mlalign.programs.mlf_align2d", "the same in Fourier space, with CTF and coloured noise"),
     "ml_tomo": ("mlalign.programs.ml_tomo", "align and classify subtomograms, whose wedge is missing"),
     "mref_ali2d": ("mlalign.programs.mref_ali2d", "align particle images to given references, each to the best one"),
+    "refine2d": ("mlalign.programs.refine2d", "many class averages without references, by multivariate statistics"),
     "simulate": ("mlalign.programs.simulate", "make particle images with known classes and alignment"),
     "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
     "select": ("mlalign.programs.select", "choose classes of a run by their scores: members, averages, rejected ones"),
     "convert": ("mlalign.programs.convert", "convert subtomograms' metadata from and to RELION, TOM and Xmipp 2"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),
+    "template": ("mlalign.template", "projects from ready workflows: list them, create them, execute them"),
     "project": ("mlalign.project", "open Scipion's project window with this plugin"),
 }
 

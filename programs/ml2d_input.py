@@ -1,5 +1,4 @@
 """What an ML2D run is given: images, references, class fractions, and whether they fit together."""
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import numpy as np
 from .errors import UserError
 from .formats.images import check_pixels, open_images
 from .formats.star import read_star
+from .running import fingerprint
 
 CHECKED_AT_ONCE = 500      # images
-FINGERPRINTED = 16         # images
 NORMALISED = 0.3           # background mean, and deviation of its sd from one, that pass as normalised
 
 
@@ -48,10 +47,7 @@ class Inputs:
                 f"the model expects 0 and 1: normalise the images first{'' if norm else ', or use --norm'}")
 
     def fingerprint(self):
-        """A number that tells these images from others: from their ids and a few of them."""
-        rows = np.unique(np.linspace(0, self.source.count - 1, FINGERPRINTED).astype(int))
-        ids = " ".join(map(str, self.source.metadata["itemId"]))
-        return zlib.crc32(self.source.read(rows).tobytes(), zlib.crc32(ids.encode()))
+        return fingerprint(self.source)
 
 
 def read_inputs(options, files):

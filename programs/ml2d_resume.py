@@ -39,7 +39,8 @@ class Resumable:
     def _check_same_run(self, meta):
         facts = (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
                  ("references", self.references, "references"))
-        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options)
+        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options.oroot,
+                       self.options.input)
 
     def _restore(self, estimator, iteration):
         arrays, meta = self.files.load_checkpoint(iteration)

@@ -149,6 +149,12 @@ class MrefResult(Result):
             yield name, columns
 
     def resolutions(self):
-        # the first shell is the images' mean, which says nothing
-        cut = resolution.crossing(self.frequency[1:], self.frc[:, 1:])
-        return np.where((cut > 0) & bool(self.pixel_size), (self.pixel_size or 1) / np.where(cut > 0, cut, 1), UNKNOWN)
+        return correlation_resolutions(self.frequency, self.frc, self.pixel_size)
+
+
+def correlation_resolutions(frequency, curves, pixel_size):
+    """Resolution (K,) in Å where curves (K, M) of shells end; -1 where unknown."""
+    # the first shell is the images' mean, which says nothing
+    cut = resolution.crossing(frequency[1:], curves[:, 1:])
+    known = (cut > 0) & bool(pixel_size)
+    return np.where(known, (pixel_size or 1) / np.where(cut > 0, cut, 1), UNKNOWN)

@@ -1,5 +1,4 @@
 """What a multi-reference alignment is given: particles, references, mask, poses, CTFs; whether they fit together."""
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,8 @@ from .formats.hdf import HdfStack
 from .formats.images import check_pixels, open_images
 from .geometry import pose_parameters
 from .particle_ctf import known_pixel_size, read_ctf
+from .running import fingerprint
 
-FINGERPRINTED = 16         # images
 POSE = "anglePsi", "shiftX", "shiftY", "flip"
 UNIT = 1e-3                # how far a transform's scale may be from one
 
@@ -40,10 +39,7 @@ class Inputs:
     b_factor: np.ndarray = None
 
     def fingerprint(self):
-        """A number that tells these images from others: from their ids and a few of them."""
-        rows = np.unique(np.linspace(0, self.raw.count - 1, FINGERPRINTED).astype(int))
-        ids = " ".join(map(str, self.raw.metadata["itemId"]))
-        return zlib.crc32(self.raw.read(rows).tobytes(), zlib.crc32(ids.encode()))
+        return fingerprint(self.raw)
 
 
 class Weighted:
@@ -91,11 +87,11 @@ def read_inputs(options):
     if rings.sum() < 10:
         raise UserError(f"{options.mask or '--ou'}: the mask holds {int(rings.sum())} pixels of the rings searched, "
                         "expected at least 10")
-    attributes = _attributes(source)
+    attributes = header_attributes(source)
     pixel_size = options.sampling_rate or source.pixel_size
     inputs = Inputs(source, source, pixel_size, references, mask, rings, _poses(source, attributes), attributes)
     if options.CTF:
-        inputs.pixel_size, inputs.ctf, inputs.b_factor, applied = _ctfs(options, source, attributes)
+        inputs.pixel_size, inputs.ctf, inputs.b_factor, applied = read_ctfs(source, attributes, options.sampling_rate)
         if not applied:
             inputs.source = Weighted(source, inputs.ctf, inputs.b_factor, inputs.pixel_size, options.phase_flipped)
     return inputs
@@ -143,7 +139,7 @@ def _read_mask(path, size):
 
 # ---- poses and CTFs from EMAN's headers or from metadata columns
 
-def _attributes(source):
+def header_attributes(source):
     """Attributes of every image, if all of them are in one HDF stack; else None."""
     places = {image.partition("@")[2] for image in source.metadata["image"]}
     if len(places) != 1 or not next(iter(places)).lower().endswith((".hdf", ".h5", ".hdf5")):
@@ -169,24 +165,26 @@ def _poses(source, attributes):
     return dict(zip(POSE, pose_parameters(matrices)))
 
 
-def _ctfs(options, source, attributes):
-    """Pixel size, :class:`Ctf`, B factors, and whether images have been multiplied by their CTFs already."""
+def read_ctfs(source, attributes, sampling_rate=None):
+    """Pixel size, :class:`Ctf`, B factors, and whether images have been multiplied by their CTFs already.
+
+    From metadata columns, else from ``attributes``, see :func:`header_attributes`.  sampling_rate: Å/px from the user.
+    """
     if attributes is None or "ctfDefocusU" in source.metadata:
-        return known_pixel_size(source, options.sampling_rate), read_ctf(source, options.sampling_rate), \
-            np.zeros(source.count), False
+        return known_pixel_size(source, sampling_rate), read_ctf(source, sampling_rate), np.zeros(source.count), False
     names = source.names(np.arange(source.count))
     values = np.array([_header_ctf(header, name) for header, name in zip(attributes, names)])
     defocus, difference, angle, b_factor, contrast, voltage, cs, apix = values.T
     ctf = Ctf(1e4 * (defocus + difference / 2), 1e4 * (defocus - difference / 2), angle, voltage, cs,
               contrast / 100, np.zeros(len(values)))
     sizes = set(np.round(apix, 4))
-    if not options.sampling_rate and len(sizes) > 1:
-        raise UserError(f"{options.stack}: pixel sizes from {min(sizes):g} to {max(sizes):g} Å in the ctf headers, "
-                        "expected one for all images")
+    if not sampling_rate and len(sizes) > 1:
+        raise UserError(f"{source.metadata.path}: pixel sizes from {min(sizes):g} to {max(sizes):g} Å in the ctf "
+                        "headers, expected one for all images")
     applied = {bool(header.get("ctf_applied", 0)) for header in attributes}
     if len(applied) > 1:
-        raise UserError(f"{options.stack}: ctf_applied is set for some images only, expected all or none")
-    return options.sampling_rate or float(apix[0]), ctf, b_factor, applied.pop()
+        raise UserError(f"{source.metadata.path}: ctf_applied is set for some images only, expected all or none")
+    return sampling_rate or float(apix[0]), ctf, b_factor, applied.pop()
 
 
 def _header_ctf(header, name):

@@ -1,7 +1,12 @@
 """What programs tell of a long run, and whether a checkpoint belongs to it."""
 import time
+import zlib
+
+import numpy as np
 
 from .errors import UserError
+
+FINGERPRINTED = 16         # images or volumes
 
 
 def tell(log, line):
@@ -19,12 +24,12 @@ def duration(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def check_same_run(meta, program, facts, fingerprint, options):
+def check_same_run(meta, program, facts, fingerprint, root, path):
     """:class:`UserError` when a checkpoint's ``meta`` belongs to another program, input or number of references.
 
-    facts: (key in meta, value now, what it counts); fingerprint: of the input now; options: with oroot and input.
+    facts: (key in meta, value now, what it counts); fingerprint: of the input now, ``path``; root: of the
+    run's files.
     """
-    root = options.oroot
     if meta["program"] != program:
         raise UserError(f"--continue: the run under {root} is one of {meta['program']}; start anew without --continue")
     for name, mine, unit in facts:
@@ -32,5 +37,12 @@ def check_same_run(meta, program, facts, fingerprint, options):
             raise UserError(f"--continue: the run under {root} has {meta[name]} {unit}, expected {mine} as now asked "
                             "for; start anew without --continue")
     if meta["fingerprint"] != fingerprint:
-        raise UserError(f"--continue: the run under {root} classified other {facts[0][2]}, expected {options.input} as "
+        raise UserError(f"--continue: the run under {root} classified other {facts[0][2]}, expected {path} as "
                         "it was then; start anew without --continue")
+
+
+def fingerprint(source):
+    """A number that tells the images or volumes of a source from others: from their ids and a few of them."""
+    rows = np.unique(np.linspace(0, source.count - 1, FINGERPRINTED).astype(int))
+    ids = " ".join(map(str, source.metadata["itemId"]))
+    return zlib.crc32(source.read(rows).tobytes(), zlib.crc32(ids.encode()))

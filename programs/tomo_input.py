@@ -1,5 +1,4 @@
 """What a run of ml_tomo is given: particles with regions and poses, references, a mask, and whether they fit."""
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,9 @@ from .formats.volumes import open_volumes
 from .geometry3d import rotation_matrix
 from .missing_regions import read_regions
 from .ml2d_input import given_fractions
+from .running import fingerprint
 
 ANGLES, SHIFTS = ("angleRot", "angleTilt", "anglePsi"), ("shiftX", "shiftY", "shiftZ")
-FINGERPRINTED = 8          # volumes
 LOOKED_AT = 20             # volumes, for the normalisation
 FOURIER_VOXELS = 2         # from the origin that --maxres must reach
 
@@ -61,10 +60,7 @@ class TomoInputs:
                 "about 1 in all of them: normalise the volumes first")
 
     def fingerprint(self):
-        """A number that tells these volumes from others: from their ids and a few of them."""
-        rows = np.unique(np.linspace(0, self.source.count - 1, FINGERPRINTED).astype(int))
-        ids = " ".join(map(str, self.metadata["itemId"]))
-        return zlib.crc32(self.source.read(rows).tobytes(), zlib.crc32(ids.encode()))
+        return fingerprint(self.source)
 
 
 def read_inputs(options, files):

@@ -64,4 +64,5 @@ class TomoResumable:
     def _check_same_run(self, meta):
         facts = (("volumes", self.source.count, "volumes"), ("size", self.source.size, "voxel boxes"),
                  ("references", self.references, "references"))
-        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options)
+        check_same_run(meta, self.program, facts, self.inputs.fingerprint(), self.options.oroot,
+                       self.options.input)

@@ -284,6 +284,44 @@ class Search:
         found.score = found.score * norm[found.image, found.ref]
         return found
 
+    def unturned(self, views, references, norm, limits):
+        """:class:`Found`, like :meth:`run`, the best shift of one reference that is not turned or mirrored.
+
+        All shifts of the lattice within the limits are scored; the top is that of parabolas through the best one.
+        """
+        template = self.rings.shifted(references.samples[0], self._fine_phase) * self.rings.metric
+        x, y = self.step * self.fine_places.T
+        factor = self._inverse_at(views.inverse, x, y)
+        low_x, high_x, low_y, high_y = (column[:, None] for column in np.asarray(limits, float).T)
+        inside = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y)
+        score = np.where(inside, views.x @ template.T * factor * norm, -np.inf)
+        best = score.argmax(1)
+        rows = np.flatnonzero(np.isfinite(score.max(1)) & (score.max(1) > 0))
+        at = self.fine_places[best[rows]]
+        offset = np.zeros((len(rows), 2))
+        for axis in (0, 1):
+            step = np.eye(2, dtype=int)[axis]
+            before, after = self._score_at(score, rows, at - step), self._score_at(score, rows, at + step)
+            bend = before + after - 2 * score[rows, best[rows]]
+            free = np.isfinite(bend) & (bend < 0)
+            offset[free, axis] = ((before - after) / (2 * np.where(free, bend, -1)))[free].clip(-1, 1)
+        place = self.step * (at + offset)
+        none = np.zeros(len(rows), int)
+        return Found(rows, none, none, score[rows, best[rows]], np.zeros(len(rows)), *place.T)
+
+    def _inverse_at(self, inverse, x, y):
+        """(N, T): one over the deviations of the images inside the mask moved to the whole pixels nearest x, y (T,)."""
+        column, row = (np.rint(v).astype(int).clip(-self.margin, self.margin) + self.margin for v in (x, y))
+        return inverse[:, row, column]
+
+    def _score_at(self, score, rows, places):
+        """Scores (C,) of images ``rows`` at lattice points (C, 2); -inf where there is none."""
+        edge = len(self.index) // 2
+        x, y = places.T + edge
+        inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < len(self.index))
+        which = np.where(inside, self.index[y.clip(0, 2 * edge), x.clip(0, 2 * edge)], -1)
+        return np.where(which >= 0, score[rows, which], -np.inf)
+
     def _allowed(self, limits):
         """bool (N, G, G): whole-pixel shifts from which a coarse cell may lead to one within the limits."""
         pixel = np.arange(-self.margin, self.margin + 1)

@@ -54,9 +54,9 @@ class Bank:
     def _view(self, which):
         images, centres = self.source.read(self.rows[which]), self.centres[which]
         whole = np.floor(centres + 0.5).astype(int)
-        return self.search.views(self._cut(images, whole), centres - whole)
+        return self.search.views(self.cut(images, whole), centres - whole)
 
-    def _cut(self, images, centres):
+    def cut(self, images, centres):
         """float32 (B, m, m) around pixel m / 2, which holds each image's centre; zero outside the images."""
         n, m = self.source.size, self.search.rings.n
         if n == m and not centres.any():

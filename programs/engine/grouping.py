@@ -1,0 +1,90 @@
+"""K-means with a rule for small classes, and numbers of classes that stay the same from one grouping to the next."""
+import numpy as np
+
+SMALLEST = 2              # members that a class must have
+LIVES = 5                 # times that a vector may be in a class too small before it no longer shapes centres
+STARTS = 8                # of k-means, unless it is to be fast
+LOYALTY = 1.005           # times the least sum of squares that classes as they were may have
+
+
+def group(vectors, classes, rng, fast=False, before=None, min_change=1, smallest=SMALLEST):
+    """Class (N,) from 0 of every vector (N, V), in at most ``classes`` classes.
+
+    Lloyd's iteration from seeds spread out by k-means++, from several of them unless ``fast``, until fewer than
+    ``min_change`` vectors change class.  A class with fewer than ``smallest`` members is dissolved and begins anew with
+    the farthest member of another one; vectors that this happens to again and again no longer shape centres.
+    rng: numpy Generator.  before: (N,) classes to begin with too, -1 for vectors that had none, whose numbers are kept.
+    """
+    starts = [_seeds(vectors, classes, rng) for _ in range(1 if fast else STARTS)]
+    results = [_lloyd(vectors, centres, rng, min_change, smallest) for centres in starts]
+    labels, inertia = min(results, key=lambda result: result[1])
+    if before is None:
+        return labels
+    kept, own = _lloyd(vectors, _centres(vectors, before, classes, rng), rng, min_change, smallest)
+    return kept if own <= LOYALTY * inertia else renumbered(labels, before, classes)
+
+
+def renumbered(labels, before, classes):
+    """Labels (N,) with numbers that agree with ``before`` (N,), -1 for none, for as many vectors as can be."""
+    from scipy.optimize import linear_sum_assignment
+    counts = np.zeros((classes, classes))
+    both = (labels >= 0) & (before >= 0)
+    np.add.at(counts, (labels[both], before[both]), 1)
+    _, number = linear_sum_assignment(counts, maximize=True)
+    return np.where(labels >= 0, number[labels], -1)
+
+
+def _seeds(vectors, classes, rng):
+    from sklearn.cluster import kmeans_plusplus
+    return kmeans_plusplus(vectors, classes, random_state=int(rng.integers(2**31)))[0]
+
+
+def _centres(vectors, labels, classes, rng):
+    """Means (K, V) of the vectors of each class; a random vector for a class without any."""
+    centres = vectors[rng.permutation(len(vectors))[:classes]].copy()
+    counts = np.bincount(labels[labels >= 0], minlength=classes)
+    sums = np.zeros_like(centres)
+    np.add.at(sums, labels[labels >= 0], vectors[labels >= 0])
+    centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+    return centres
+
+
+def _lloyd(vectors, centres, rng, min_change, smallest):
+    """(labels, sum of squared distances) where the iteration from ``centres`` (K, V) ends."""
+    classes, count = len(centres), len(vectors)
+    lives, labels = np.full(count, LIVES), np.full(count, -1)
+    for _ in range(max(16, 16 * int(np.log2(classes)))):
+        nearest, distance = _assign(vectors, centres)
+        shaping = lives > 0
+        sizes = np.bincount(nearest[shaping], minlength=classes)
+        small = np.flatnonzero(sizes < min(smallest, count // classes))
+        lives[np.isin(nearest, small)] -= 1
+        changed, labels = int((nearest != labels).sum()), nearest
+        if changed < min_change and not len(small):
+            break
+        centres = _centres(vectors, np.where(shaping, nearest, -1), classes, rng)
+        _reseed(vectors, centres, small, nearest, distance, lives > 0, sizes, rng)
+    return labels, float(distance.sum())
+
+
+def _assign(vectors, centres):
+    """Nearest centre (N,) and squared distance to it (N,)."""
+    square = (centres**2).sum(1)
+    cross = square - 2 * vectors @ centres.T
+    nearest = cross.argmin(1)
+    distance = cross[np.arange(len(vectors)), nearest] + (vectors**2).sum(1)
+    return nearest, np.maximum(distance, 0)
+
+
+def _reseed(vectors, centres, small, nearest, distance, allowed, sizes, rng):
+    """Begin each small class anew with the farthest member of a random other, else with a random vector."""
+    taken = np.zeros(len(vectors), bool)
+    for k in small:
+        large = np.flatnonzero(sizes > SMALLEST)
+        members = np.flatnonzero((nearest == rng.choice(large)) & allowed & ~taken) if len(large) else []
+        if len(members):
+            chosen = members[distance[members].argmax()]
+        else:
+            rest = np.flatnonzero(allowed & ~taken)
+            chosen = rng.choice(rest if len(rest) else len(vectors))
+        centres[k], taken[chosen] = vectors[chosen], True

@@ -1,0 +1,85 @@
+"""Multivariate statistical analysis (MSA): the few images that most of what distinguishes class averages is made of.
+
+van Heel & Frank, Ultramicroscopy 6 (1981) 187.  Aligned averages are vectors of one length; the principal components
+of the set are a basis, in which particles aligned like them become short vectors.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+
+from .averaging import BLOCK, samples_turned_back
+from .matching import masked
+
+
+@dataclass
+class Subspace:
+    """mean (n, n) and basis (V, n, n) inside a mask, orthonormal; values (V,): singular values; shares (V,): of the
+    variance explained."""
+
+    mean: np.ndarray
+    basis: np.ndarray
+    values: np.ndarray
+    shares: np.ndarray
+
+    @classmethod
+    def of(cls, images, count, mask):
+        """The first ``count`` components, or as many as there are, of images (K, n, n) aligned to each other.
+
+        Each is brought to mean 0 and length 1 inside the mask; empty images count as they are.
+        """
+        from sklearn.decomposition import PCA
+        vectors, power = masked(images, mask)
+        vectors = vectors.reshape(len(images), -1) / np.sqrt(np.maximum(power, np.finfo(float).tiny))[:, None]
+        inside = mask.ravel() > 0
+        count = max(1, min(count, len(images) - 1, inside.sum()))
+        pca = PCA(count, svd_solver="full").fit(vectors[:, inside])
+        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], _filled(pca.components_, inside, mask.shape),
+                   pca.singular_values_, np.nan_to_num(pca.explained_variance_ratio_))
+
+    def prepare(self, rings, mask):
+        """What :meth:`coefficients` needs: :class:`Projection` on ``rings``."""
+        images = np.concatenate([self.mean[None], self.basis, mask[None] / mask.sum()])
+        real, imaginary = rings.sample(images.astype(np.float32)) * rings.share[:, None]
+        return Projection(rings, np.concatenate([real, imaginary]).astype(np.float32), self._own(), mask)
+
+    def _own(self):
+        """Coefficients (V,) of the mean."""
+        return np.tensordot(self.basis, self.mean, 2)
+
+
+@dataclass
+class Projection:
+    """A subspace sampled on rings.  table: (2 P, V + 2), what samples are multiplied by; own: (V,)."""
+
+    rings: object
+    table: np.ndarray
+    own: np.ndarray
+    mask: np.ndarray
+
+    def coefficients(self, x, placed, inverse):
+        """Coefficients (C, V) of images in their references' frames, of length 1 inside the mask, less the mean.
+
+        x: harmonics (N, size); placed: :class:`.averaging.Placed` of C images; inverse: (C,) one over each image's
+        deviation inside the mask.
+        """
+        out = np.empty((len(placed.image), self.table.shape[1]))
+        rings = self.rings
+        for begin in range(0, len(out), BLOCK):
+            some = placed.take(slice(begin, begin + BLOCK))
+            samples = samples_turned_back(rings, x, some)
+            moved = (samples[:, 0] + 1j * samples[:, 1]) * rings.phase(-np.stack([some.x, some.y], 1)).T
+            out[begin : begin + BLOCK] = np.concatenate([moved.real, moved.imag], 1) @ self.table
+        # basis images have no mean inside the mask, so that of the image does not matter
+        return out[:, 1:-1] * (inverse / np.sqrt(self.mask.sum()))[:, None] - self.own
+
+
+def normalised(vectors):
+    """Vectors (N, V) of length 1; those of length 0 stay."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def _filled(vectors, inside, shape):
+    images = np.zeros((len(vectors), inside.size))
+    images[:, inside] = vectors
+    return images.reshape(-1, *shape)
