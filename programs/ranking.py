@@ -3,14 +3,15 @@
 The score is the weighted mean (:data:`WEIGHTS`) of what is known of these, each 0 to 1:
 
 signal      How much more of its particles an average explains than noise would let it.  In shells of spatial frequency,
-            share = power density of the average / mean power density of its particles.  What noise reaches is 1 / n in
-            the average of n images, and more where images were turned to fit each other; it can be seen near the rim
+            share = power density of the average / mean power density of its particles.  Noise reaches 1 / n in the
+            average of n images, and more where images were turned to fit each other; how much can be seen near the rim
             of the circle (or sphere) in which averages are drawn, where a particle has ended and a piece of carbon,
-            a crowd or mere noise has not.  A share counts as far as it is above TRUST times the larger of both; the
-            signal is the mean over all shells.
+            a crowd or mere noise has not.  A share counts as far as it is above OF_RIM times that of the rim plus
+            OF_NUMBER / n; the signal is the mean over all shells.
 resolution  The frequency up to which the average can be trusted: where its halves stop to agree (FRC or FSC 0.143), or
-            where its share first falls to what noise reaches, if that is lower.  Halves that were aligned to one
-            reference agree in noise, too, and a class of pure noise has the highest FRC of all: so the second counts.
+            where its share stops to be CLEAR times what noise reaches, if that is lower.  Halves that were aligned to
+            one reference agree in noise, too, and a class of pure noise has the highest FRC of all: so the second
+            counts.
 stability   Over the last transitions between iterations: the correlation of the average with its predecessor times
             the share of members that stayed (those of both times among those of either).
 size        Number of particles, compared with the mean class.
@@ -35,7 +36,8 @@ from .select import THRESHOLD
 from .tomo_results import TomoRun
 
 WEIGHTS = {"signal": 0.45, "resolution": 0.25, "stability": 0.15, "size": 0.15}
-TRUST = 3.0             # times what noise reaches: a share of the power that is believed
+OF_RIM, OF_NUMBER = 1.5, 4.0        # what of a share of the power is taken for noise, see above
+CLEAR, MOST = 3.0, 0.7  # a share is clear of noise from there on; shells below a trusted frequency of which it is
 SAMPLE = {2: 50, 3: 10}             # members of a class that are looked at
 TRANSITIONS = 3         # between iterations
 INNER = 0.8             # of the radius: inside is the particle, outside the rim
@@ -153,9 +155,10 @@ def _signal(evidence, notes):
             notes.append(f"signal: the particles cannot be read ({error})")
             return np.full((2, count), np.nan)
         average = evidence.averages[k : k + 1]
-        share, around = (transfer * shell_power(average, mask)[0] / particles for mask in (inner, rim))
-        beyond = np.clip(np.minimum(share, 1) - TRUST * np.maximum(around, 1 / evidence.sizes[k]), 0, None)[inside]
-        signal[k], trusted[k] = beyond.mean(), _first_zero(frequency[inside], beyond)
+        share, around = ((transfer * shell_power(average, mask)[0] / particles)[inside] for mask in (inner, rim))
+        rest = 1 / evidence.sizes[k]
+        signal[k] = np.clip(np.minimum(share, 1) - OF_RIM * around - OF_NUMBER * rest, 0, None).mean()
+        trusted[k] = _last_clear(frequency[inside], share > CLEAR * np.maximum(around, rest))
     if not (signal > 0).any():
         notes.append("signal: no average stands out from the noise at its rim")
     return signal, trusted
@@ -168,11 +171,10 @@ def _masks(averages):
     return whole, inner, whole - inner
 
 
-def _first_zero(frequency, values):
-    """The frequency before the first shell without signal; 0 when the first has none."""
-    zero = np.flatnonzero(values <= 0)
-    end = zero[0] if len(zero) else len(values)
-    return frequency[end - 1] if end else 0.0
+def _last_clear(frequency, clear):
+    """The highest frequency at which a shell is clear of noise, and MOST of those up to it; 0 when there is none."""
+    last = np.flatnonzero(clear & (np.cumsum(clear) >= MOST * np.arange(1, len(clear) + 1)))
+    return frequency[last[-1]] if len(last) else 0.0
 
 
 def shell_power(images, mask):

@@ -2,7 +2,7 @@
 from . import options
 from .options import number
 
-THRESHOLD = 0.5         # a class that scores as much is worth keeping, as a first guess
+THRESHOLD = 0.45        # a class that scores as much is worth keeping, as a first guess
 
 DESCRIPTION = """\
 Choose classes of a finished or running classification, by name or by score, and write what belongs to them.

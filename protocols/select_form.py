@@ -36,7 +36,7 @@ choose
 
     *all*: every class that is large enough.
 minScore
-    Classes with this score or a higher one are kept.  0.5 is a good first guess: junk without a compact particle in it
+    Classes with this score or a higher one are kept.  0.45 is a good first guess: junk without a compact particle in it
     rarely reaches 0.4.  Execute it once and look at the plot of the scores in _Analyze results_, where the gap is seen;
     then change this number and execute it again with _Continue_.
 

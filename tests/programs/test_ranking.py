@@ -26,7 +26,7 @@ NOISE, EDGE = 3, 4          # numbers of the classes of junk, from 1
 def junk(rng, count):
     """An average of ``count`` images of noise that were aligned to fit, and one of edges, in the circle."""
     y = np.arange(SIZE)[:, None] - SIZE // 2 + np.zeros((SIZE, SIZE))
-    noise = rng.normal(0, 2 / np.sqrt(count), (SIZE, SIZE)) * (1 + circle(SIZE, SIZE / 4, 4))
+    noise = rng.normal(0, 2 / np.sqrt(count), (SIZE, SIZE)) * (1 + 0.4 * circle(SIZE, SIZE / 3, 4))
     return np.array([noise, 1.5 / (1 + np.exp(-y / 1.5))]) * circle(SIZE, SIZE / 2 - 1)
 
 
@@ -119,11 +119,22 @@ def test_signal_is_the_share_beyond_noise():
     whole, inner, rim = ranking._masks(average[None])
     share = shell_power(average[None], inner)[0] / shell_power(members, whole).mean(0)
     around = shell_power(average[None], rim)[0] / shell_power(members, whole).mean(0)
-    wanted = [max(min(share[r], 1) - ranking.TRUST * max(around[r], 1 / 40), 0) for r in range(1, SIZE // 2 + 1)]
+    wanted = [max(min(share[r], 1) - 1.5 * around[r] - 4 / 40, 0) for r in range(1, SIZE // 2 + 1)]
     signal, trusted = ranking._signal(evidence(average[None], [40], [members]), [])
     assert signal[0] == pytest.approx(np.mean(wanted))
-    first = next(r for r, value in enumerate(wanted) if value == 0)
-    assert trusted[0] == pytest.approx(first / SIZE)
+    clear = [share[r] > 3 * max(around[r], 1 / 40) for r in range(1, SIZE // 2 + 1)]
+    last = max(r for r in range(1, SIZE // 2 + 1) if clear[r - 1] and np.mean(clear[:r]) >= 0.7)
+    assert trusted[0] == pytest.approx(last / SIZE)
+
+
+def test_a_few_shells_may_be_unclear_below_a_trusted_frequency():
+    """Where a CTF is near zero, there is no signal."""
+    frequency = np.arange(1, 11) / 20
+    last = ranking._last_clear
+    assert last(frequency, np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 1], bool)) == frequency[5]
+    assert last(frequency, np.array([0, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)) == frequency[3]
+    assert last(frequency, np.array([0, 0, 0, 1, 0, 0, 0, 0, 0, 0], bool)) == 0
+    assert last(frequency, np.zeros(10, bool)) == 0
 
 
 def test_frequencies_that_the_run_did_not_use_do_not_count():
