@@ -1,18 +1,16 @@
 """``mlalign demo``: from simulated particles to class averages, inside a real Scipion project."""
 import os
-import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
 from mlalign.environment import set_scipion_environment
+from mlalign.headless import execute, open_project
 from mlalign.programs import options
-from mlalign.programs.errors import UserError, run_program
+from mlalign.programs.errors import run_program
 from mlalign.programs.options import number
-from mlalign.project import create_project
 
 DESCRIPTION = """\
 See mlalign at work: simulate particles, import them into a Scipion project, classify them with the protocol
@@ -69,23 +67,13 @@ def simulate(folder, arguments):
 
 # ---- in Scipion; pyworkflow reads the environment when it is imported, hence not above
 
-def open_project(name):
-    """The project of this name, made when there is none; its folder becomes the working folder."""
-    from pyworkflow.project import Manager
-    create_project(name)
-    project = Manager().loadProject(name)
-    os.chdir(project.path)
-    return project
-
-
 def import_particles(project, folder):
     from pwem.protocols import ProtImportParticles
     protocol = project.newProtocol(
         ProtImportParticles, objLabel="simulated particles",
         importFrom=ProtImportParticles.IMPORT_FROM_RELION, starFile=str(folder / "particles.star"),
         samplingRate=PIXEL, voltage=300, sphericalAberration=2.7, amplitudeContrast=0.1)
-    project.launchProtocol(protocol, wait=True)
-    return succeeded(protocol)
+    return execute(project, protocol)
 
 
 def classify(project, particles, arguments):
@@ -94,31 +82,7 @@ def classify(project, particles, arguments):
     protocol.inputParticles.set(particles)
     protocol.inputParticles.setExtended("outputParticles")
     protocol.numberOfThreads.set(arguments.thr)
-    project.launchProtocol(protocol)
-    watch(project, protocol)
-    return succeeded(protocol)
-
-
-def watch(project, protocol):
-    """Wait for the protocol's end, telling of each iteration."""
-    run, told = protocol.getRun(), 0
-    while protocol.isActive():
-        time.sleep(1)
-        project._updateProtocol(protocol, checkPid=True)
-        iterations = run.iterations()
-        if iterations and iterations[-1] > told:
-            told = iterations[-1]
-            info = run.info(told)
-            print(f"   iteration {told}: log-likelihood {info['logLikelihood']:.8g}, "
-                  f"{100 * info['changed']:.1f} % of the particles changed class", flush=True)
-
-
-def succeeded(protocol):
-    """The protocol; a UserError that says where to look when it failed."""
-    if protocol.isFailed() or protocol.isAborted():
-        message = re.sub("\x1b.*?m", "", protocol.getErrorMessage())      # colours of a terminal
-        raise UserError(f"{protocol.getObjLabel()}: {message}; see {Path(protocol.getStderrLog()).resolve()}")
-    return protocol
+    return execute(project, protocol)
 
 
 # ---- what came out

@@ -28,8 +28,8 @@ def open_project(name=None):
     Raises UserError when there is no display, Tk or Scipion, or when the name cannot be a project's.
     """
     check_windows()
-    if name is not None and not re.fullmatch(r"[\w.-]+", name):
-        raise UserError(f"project '{name}': expected a name of letters, digits, '_', '-' and '.'")
+    if name is not None:
+        check_name(name)
     set_scipion_environment()
     arguments = []
     if name is not None:
@@ -37,6 +37,12 @@ def open_project(name=None):
         arguments = ["project", name]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-O", "-m", "scipion", *arguments])
+
+
+def check_name(name):
+    """Raise UserError unless a project can have this name."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise UserError(f"project '{name}': expected a name of letters, digits, '_', '-' and '.'")
 
 
 def check_windows():
