@@ -9,23 +9,24 @@ from pyworkflow import Config
 from pyworkflow.template import TemplateList, Validations
 
 from mlalign import headless, template
-from mlalign.programs.errors import UserError
 from mlalign.programs.simulate import main as simulate
 from mlalign.programs.simulate_tomo import main as simulate_tomo
 
 NAMES = template.names()
 OURS = "mlalign."
-IMPORTED = {"outputParticles"}          # by protocols that do not say what they may bring
+IMAGES = "--views 2 -n 40 --box 24 --pixel_size 3 --snr 0.5 --mirror"
+BEHIND_CTF = "--defocus 9000 28000 --phase_flip"
+VOLUMES = "--phantoms 2 -n 6 --box 16 --voxel_size 8 --snr 1"
+IMPORTED = {"outputParticles", "outputSubTomograms"}          # by protocols that do not say what they may bring
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Few and small particles, as the templates' simulators write them: a folder for each template."""
     folder = tmp_path_factory.mktemp("data")
-    simulate([*"--views 2 -n 40 --box 24 --snr 0.5 --mirror --defocus 9000 28000 --phase_flip -o".split(),
-              f"{folder}/ml2d_mlf2d/"])
-    simulate([*"--views 2 -n 40 --box 24 --snr 0.5 --mirror -o".split(), f"{folder}/refine2d_mref/"])
-    simulate_tomo([*"--phantoms 2 -n 6 --box 16 --voxel_size 8 --snr 1 -o".split(), f"{folder}/ml_tomo/"])
+    simulate([*IMAGES.split(), *BEHIND_CTF.split(), "-o", f"{folder}/ml2d_mlf2d/"])
+    simulate([*IMAGES.split(), "-o", f"{folder}/refine2d_mref/"])
+    simulate_tomo([*VOLUMES.split(), "-o", f"{folder}/ml_tomo/"])
     return folder
 
 
@@ -62,7 +63,7 @@ def test_scipion_offers_them():
     found = TemplateList()
     found.addPluginTemplates()
     ours = {one.getObjId(): one for one in found.templates if one.source == "mlalign"}
-    assert set(ours) == {f"mlalign-{name}" for name in NAMES} and NAMES == sorted(template.DEMOS)
+    assert set(ours) == {f"mlalign-{name}" for name in NAMES} and sorted(template.DEMOS) == NAMES
     for name in NAMES:
         words = ours[f"mlalign-{name}"].description
         assert f"mlalign template {name} " in words and "  " not in words.replace(".  ", ". ")
