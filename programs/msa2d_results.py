@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import UserError
-from .formats.hdf import HdfStack
 from .mref_results import MrefRun
 from .results import FINAL
 
@@ -53,6 +52,7 @@ class Refine2dRun(MrefRun):
 
 
 def _coordinates(projections, matrix, basis):
+    from .formats.hdf import HdfStack       # late: every window looks whether its run is one of these
     values = HdfStack(projections).read([0])[0][:, FIRST_COEFFICIENT:]
     classes = HdfStack(matrix).read([0])[0].ravel().round().astype(int) + 1
     if len(values) != len(classes):
