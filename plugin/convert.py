@@ -124,10 +124,15 @@ def _column(values):
     return np.array(values, dtype=object if isinstance(values[0], str) else None)
 
 
-def corners(image):
-    """The pixels (P,) of an image outside the circle in its box; UserError when it cannot be read."""
+def image_pixels(image):
+    """The pixels (ny, nx) of an image; UserError when it cannot be read."""
     index, path = image.getLocation()
-    pixels = open_stack(path).read([max(index, 1) - 1])[0]
+    return open_stack(path).read([max(index, 1) - 1])[0]
+
+
+def corners(image):
+    """The pixels (P,) of an image outside the circle in its box."""
+    pixels = image_pixels(image)
     y, x = (np.arange(side) - side // 2 for side in pixels.shape)
     return pixels[np.hypot(y[:, None], x) > len(x) / 2]
 

@@ -1,11 +1,18 @@
 """What can be found wrong, or doubtful, with the input before a run; shared by the protocols' forms."""
 from pwem.objects import Class2D
+from pyworkflow.protocol.params import FloatParam, IntParam
 
 from mlalign.convert import background
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.images import open_stack
 
 FEW_PARTICLES = 50      # per class
+
+
+def lacks_numbers(protocol):
+    """Whether a number that counts was deleted from the form; Scipion reports it."""
+    return any(isinstance(param, (IntParam, FloatParam)) and getattr(protocol, name).get() is None
+               and protocol.evalParamCondition(name) for name, param in protocol.getDefinition().iterParams())
 
 
 def image_errors(images):

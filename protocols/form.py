@@ -1,5 +1,6 @@
 """A form whose help texts stand together in a manual, where they can be read and kept consistent."""
 from pyworkflow.protocol.constants import LEVEL_ADVANCED, LEVEL_NORMAL
+from pyworkflow.protocol.params import Validator
 
 from .shared_help import MANUAL as SHARED
 
@@ -23,14 +24,24 @@ class FormWriter:
         """What is added next goes into this group, until the next group or section."""
         self.container = self.form.addGroup(label, expertLevel=_level(advanced), condition=condition)
 
-    def add(self, name, kind, label, default=None, advanced=False, extra_help="", **details):
-        """Add a parameter of class ``kind``; ``details``: its other arguments (condition, validators, …).
+    def add(self, name, kind, label, default=None, advanced=False, extra_help="", validators=(), **details):
+        """Add a parameter of class ``kind``; ``details``: its other arguments (condition, …).
 
         extra_help: a paragraph that the manual cannot know, after what it says.
         """
         text = "\n\n".join(filter(None, (self.help[name], extra_help)))
-        self.container.addParam(name, kind, label=label, default=default, help=text,
-                                expertLevel=_level(advanced), **details)
+        self.container.addParam(name, kind, label=label, default=default, help=text, expertLevel=_level(advanced),
+                                validators=[WhenGiven(validator) for validator in validators], **details)
+
+
+class WhenGiven(Validator):
+    """A validator with nothing against an empty field: those of numbers do not bear one, and its kind objects to it."""
+
+    def __init__(self, validator):
+        self.validator = validator
+
+    def __call__(self, value):
+        return [] if value is None else self.validator(value)
 
 
 def read_manual(manual):

@@ -1,5 +1,4 @@
 """The protocol ML2D, which runs MLF2D as well."""
-import os
 from enum import Enum
 
 from pwem.objects import SetOfAverages, SetOfClasses2D
@@ -8,12 +7,22 @@ from pyworkflow.constants import NEW
 
 from mlalign import __version__
 from mlalign.convert import fill_averages, fill_classes2d, write_images
+from mlalign.programs.suggest import suggested_classes
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, pixel_size_errors, resolution_errors
+from .checks import (
+    few_particles,
+    image_errors,
+    lacks_numbers,
+    match_errors,
+    pixel_size_errors,
+    resolution_errors,
+)
 from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
-from .ml2d_form import ANGSTROM, AUTOMATIC, define_form
+from .ml2d_checks import cancelled_details, large_box, range_errors
+from .ml2d_form import ANGSTROM, AUTOMATIC, SUGGESTED, define_form
 from .particles import (
+    contrast_warnings,
     convert_particles,
     grey_scale_warnings,
     normalisation_lines,
@@ -90,7 +99,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         generate, fast, student = (p.get() for p in (self.doGenerateReferences, self.doFast, self.doStudent))
         return {
             "-i": self._particlesFile(),
-            "--nref": (self.numberOfClasses if generate else self.splitReferences).get(),
+            "--nref": self._numberOfClasses() if generate else self.splitReferences.get(),
             "--ref": None if generate else self._referencesFile(),
             "--restarts": self.restarts.get() if generate else None,
             "--oroot": self._root(),
@@ -159,7 +168,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
 
     def _validate(self):
         particles = self.inputParticles.get()
-        if particles is None:
+        if particles is None or lacks_numbers(self):
             return []               # Scipion itself reports it
         errors = image_errors(particles) or pixel_size_errors(particles)
         if errors:
@@ -172,20 +181,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         classes = self._numberOfClasses()
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
-        return errors + self._rangeErrors(particles.getXDim() // 2) + (
-            fourier_errors(self) if self.doMlf else self._limitErrors(particles))
-
-    def _rangeErrors(self, half_box):
-        errors = []
-        if self.radius != -1 and not 2 <= self.radius.get() <= half_box:
-            errors.append(f"*Particle radius* is {self.radius} px, expected 2 to {half_box} (half the box), "
-                          "or -1 for half the box.")
-        if self.doFast and self.significance != -1 and not 0 < self.significance.get() <= 1:
-            errors.append(f"*Significance* is {self.significance}, expected more than 0 and at most 1, or -1 for the "
-                          "program's own.")
-        if self.fractions.get() and not os.path.exists(self.fractions.get()):
-            errors.append(f"*Initial fractions*: there is no file {self.fractions}.")
-        return errors
+        return errors + range_errors(self) + (fourier_errors(self) if self.doMlf else self._limitErrors(particles))
 
     def _limitErrors(self, particles):
         if self.limitResolution != ANGSTROM:
@@ -194,22 +190,34 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
 
     def _numberOfClasses(self):
         if self.doGenerateReferences:
-            return self.numberOfClasses.get()
+            asked = self.numberOfClasses.get()
+            return suggested_classes(self.inputParticles.get().getSize())[0] if asked == SUGGESTED else asked
         return self.inputReferences.get().getSize() * self.splitReferences.get()
 
     def _warnings(self):
         particles = self.inputParticles.get()
-        found = [*few_particles(particles.getSize(), self._numberOfClasses()), *normalisation_warnings(self)]
+        found = [*few_particles(particles.getSize(), self._numberOfClasses()), *normalisation_warnings(self),
+                 *large_box(particles)]
         if not self.doGenerateReferences:
-            found += grey_scale_warnings(self, self.inputReferences.get())
-        return found + (fourier_warnings(self) if self.doMlf else [])
+            references = self.inputReferences.get()
+            found += grey_scale_warnings(self, references)
+            found += [] if self.doMlf else contrast_warnings(self, references)
+        return found + (fourier_warnings(self) if self.doMlf else cancelled_details(self, self._digitalLimit()))
 
     def _summary(self):
         run, limit = self.getRun(), self.maxIters.get()
         if not run.results():
-            return [*starting_lines(run), *normalisation_lines(self)]
+            return [*starting_lines(run), *self._classesLines(), *normalisation_lines(self)]
         lines = final_lines(run, limit) if self.isFinished() else progress_lines(run, limit)
-        return [*lines, *normalisation_lines(self), *([fourier_summary(self)] if self.doMlf else [])]
+        return [*lines, *self._classesLines(), *normalisation_lines(self),
+                *([fourier_summary(self)] if self.doMlf else [])]
+
+    def _classesLines(self):
+        """How many classes there are, when nobody said."""
+        particles = self.inputParticles.get()
+        if particles is None or not self.doGenerateReferences or self.numberOfClasses != SUGGESTED:
+            return []
+        return [f"{self._numberOfClasses()} classes, as suits {particles.getSize()} particles."]
 
     def _methods(self):
         particles = self.inputParticles.get()

@@ -17,19 +17,20 @@ from .particles import AS_SET as AS_SET
 from .particles import define_particles, define_phase_flipped
 
 AUTOMATIC, ANGSTROM, DIGITAL = range(3)      # choices of limitResolution
+SUGGESTED = -1                               # of numberOfClasses: as many as suit so many particles
 NOISE_GROUPS = ("auto", "optics", "pooled")  # choices of noiseGroups, as the program names them
 
 WITH_CTF = "doMlf and doCorrectAmplitudes"
 LIMITED = "doMlf and not includeAllFreqs"
-GROWING = f"{LIMITED} and fixHigh <= 0"
+GROWING = f"{LIMITED} and (fixHigh or 0) <= 0"
 NOT_NEGATIVE = GE(0, "should not be negative")
 
 
 def define_form(form, only_mlf=False):
     """Fill the form of ML2D, or with ``only_mlf`` that of MLF2D, whose switch is on and not to be seen."""
     writer = FormWriter(form, MANUAL)
-    define_input(writer)
-    define_program(writer, only_mlf)
+    define_input(writer, only_mlf)
+    define_classes(writer)
     define_ctf(writer)
     define_resolution(writer)
     define_search(writer)
@@ -38,23 +39,24 @@ def define_form(form, only_mlf=False):
     form.addParallelSection(threads=2, mpi=0)
 
 
-def define_input(writer):
+def define_input(writer, only_mlf):
     writer.section("Input")
-    add = writer.add
     define_particles(writer)
+    writer.add("doMlf", BooleanParam, "Use MLF2D instead of ML2D?", only_mlf, important=True,
+               condition="False" if only_mlf else None)
+
+
+def define_classes(writer):
+    writer.group("Classes")
+    add = writer.add
     generate = "doGenerateReferences"
     add(generate, BooleanParam, "Generate classes?", True)
-    add("numberOfClasses", IntParam, "Number of classes", 3, condition=generate, validators=[Positive])
+    add("numberOfClasses", IntParam, "Number of classes", SUGGESTED, condition=generate)
     add("restarts", IntParam, "Random starts", 3, condition=generate, validators=[Positive])
     add("inputReferences", PointerParam, "Class image(s)", condition=f"not {generate}", allowsNull=True,
         pointerClass="SetOfAverages,SetOfClasses2D,SetOfParticles")
     add("splitReferences", IntParam, "Classes per class image", 1, advanced=True, condition=f"not {generate}",
         validators=[Positive])
-
-
-def define_program(writer, only_mlf):
-    writer.add("doMlf", BooleanParam, "Use MLF2D instead of ML2D?", only_mlf, important=True,
-               condition="False" if only_mlf else None)
 
 
 def define_ctf(writer):
@@ -96,13 +98,13 @@ def define_search(writer):
     add("psiStep", FloatParam, "In-plane rotation sampling (degrees)", 5.0, advanced=True,
         validators=[Range(0.1, 90, "should be between 0.1 and 90 degrees")])
     add("maxShift", FloatParam, "Largest shift (px)", -1.0, advanced=True)
-    add("narrowShifts", BooleanParam, "Search fewer shifts?", False, advanced=True, condition="maxShift < 0")
+    add("narrowShifts", BooleanParam, "Search fewer shifts?", False, advanced=True, condition="(maxShift or 0) < 0")
 
 
 def define_model(writer):
     writer.section("Model")
     add = writer.add
-    add("doNorm", BooleanParam, "Refine the normalization for each image?", False)
+    add("doNorm", BooleanParam, "Refine the normalisation for each image?", False)
     add("doStudent", BooleanParam, "Robust against outliers?", False)
     add("studentDf", FloatParam, "Degrees of freedom", 6.0, condition="doStudent", validators=[Positive])
     add("sigmaTrick", BooleanParam, "Weight the noise estimate?", True, advanced=True, condition="doStudent")

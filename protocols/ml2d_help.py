@@ -15,6 +15,10 @@ numberOfClasses
     How many class averages to make.  Fewer than there are views and different ones are averaged; too many
     and each average holds few particles and stays noisy.  A few hundred particles per class are
     comfortable, 50 is little.
+
+    -1: one class for every 300 particles, but 2 to 50 of them, and fewer for small sets; the summary says how
+    many that are.  The wizard shows how noisy averages of so few particles would be, and suggests a number for
+    particles as noisy as these.
 restarts
     Where a classification ends depends on where it starts.  So many random starts are followed for a few
     quick iterations at low resolution, and the one with the highest likelihood is taken.  3 costs a few per

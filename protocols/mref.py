@@ -11,11 +11,12 @@ from mlalign.programs.mref_files import MrefFiles
 from mlalign.programs.mref_results import MrefRun
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, pixel_size_errors
+from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .mref_checks import mask_errors, range_errors, room_warnings, search_radius
 from .mref_form import CENTRINGS, FUNCTIONS, MOST_ITERATIONS, OWN, SCORINGS, WITH_CTF, define_form
 from .particles import (
+    contrast_warnings,
     convert_particles,
     normalisation_lines,
     normalisation_methods,
@@ -162,7 +163,7 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
 
     def _validate(self):
         particles, references = self.inputParticles.get(), self.inputReferences.get()
-        if particles is None or references is None:
+        if particles is None or references is None or lacks_numbers(self):
             return []               # Scipion itself reports it
         errors = image_errors(particles) or pixel_size_errors(particles)
         if errors:
@@ -179,7 +180,8 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
     def _warnings(self):
         particles = self.inputParticles.get()
         return [*room_warnings(self), *few_particles(particles.getSize(), self.inputReferences.get().getSize()),
-                *normalisation_warnings(self), *(flip_warnings(self) if self._usesCtf() else [])]
+                *normalisation_warnings(self),
+                *(flip_warnings(self) if self._usesCtf() else contrast_warnings(self, self.inputReferences.get()))]
 
     def _summary(self):
         run, limit = self.getRun(), self.maxIters.get() or MOST_ITERATIONS

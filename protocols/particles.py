@@ -1,16 +1,20 @@
 """What protocols of 2-D particles share: the first lines of their forms, and particles normalised on the way in."""
 import os
 
+import numpy as np
 from pwem.objects import SetOfClasses
 from pyworkflow.protocol.params import EnumParam, PointerParam
 from pyworkflow.utils import cleanPath
 
-from mlalign.convert import background, write_images
+from mlalign.convert import background, image_pixels, write_images
 from mlalign.programs.normalisation import write_normalised
+from mlalign.programs.suggest import SIGNIFICANT, radial_profile, standardised
 
 from .checks import is_normalised, not_normalised
 
 NEVER, ALWAYS, WHEN_NEEDED = range(3)       # choices of normaliseParticles
+LOOKED_AT = 200                             # images whose mean tells the contrast
+OPPOSITE = -0.5                             # correlation of mean profiles: one is the negative of the other
 NO, YES, AS_SET = range(3)                  # choices of areImagesPhaseFlipped; False and True mean the same
 
 
@@ -20,7 +24,7 @@ def define_particles(writer):
     """The particles, and whether to normalise them."""
     writer.add("inputParticles", PointerParam, "Input particles", important=True, pointerClass="SetOfParticles")
     writer.add("normaliseParticles", EnumParam, "Normalise the particles first?", WHEN_NEEDED,
-               choices=["no", "yes", "when they need it"], display=EnumParam.DISPLAY_HLIST)
+               choices=["No", "Yes", "When they need it"], display=EnumParam.DISPLAY_HLIST)
 
 
 def define_phase_flipped(writer, condition):
@@ -89,6 +93,28 @@ def grey_scale_warnings(protocol, references):
     return [f"Around what they show, the class images have a mean of {theirs:.2g} and the particles one of {mean:.2g}: "
             "they seem not to be averages of these particles, or of particles normalised alike.  They should have the "
             "same grey values."]
+
+
+def contrast_warnings(protocol, references):
+    """A warning when the references are the negatives of what the particles show on average."""
+    particles, theirs = (_mean_profile(images) for images in (protocol.inputParticles.get(), references))
+    if particles is None or theirs is None or particles @ theirs > OPPOSITE * np.sqrt(
+            (particles @ particles) * (theirs @ theirs)):
+        return []
+    return ["The class images look like the negative of the particles: what is bright in one is dark in the other.  "
+            "Invert the contrast of one of them."]
+
+
+def _mean_profile(images):
+    """What images show on average at each distance from the centre, weighted by pixels; None when that is nothing."""
+    if isinstance(images, SetOfClasses):
+        images = _Representatives(images)
+    ids = sorted(images.getIdSet())
+    some = np.array([image_pixels(images[one]) for one in ids[::-(-len(ids) // LOOKED_AT)]])
+    profile = radial_profile(standardised(some))
+    if np.abs(profile.mean[2:] / np.maximum(profile.mean_error[2:], 1e-9)).max() < SIGNIFICANT:
+        return None
+    return profile.mean * np.sqrt(profile.pixels)
 
 
 class _Representatives:

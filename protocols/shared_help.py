@@ -5,8 +5,8 @@ normaliseParticles
     same strength in all of them).  Particles as they come from the camera have other grey values, and others in every
     micrograph.
 
-    *when they need it*: some particles are looked at before the run; if what surrounds them is far from 0 and 1, all
-    are normalised.  The summary says so.  *yes*: always.  *no*: take them as they are; you are warned when they seem
+    *When they need it*: some particles are looked at before the run; if what surrounds them is far from 0 and 1, all
+    are normalised.  The summary says so.  *Yes*: always.  *No*: take them as they are; you are warned when they seem
     to need it.
 
     Normalised copies are written to the run's folder (as much disk space as the particles take); the particles

@@ -3,27 +3,27 @@ import os
 
 import numpy as np
 from pwem.objects import EMSet, SetOfClasses
-from pyworkflow.protocol.params import FloatParam, IntParam
 
 from mlalign.convert_tomo import Tilts, volume_background
 from mlalign.programs.engine.sphere import symmetry
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.volumes import open_volume_file
 
-from .checks import few_particles, normalisation_warning, pixel_size_errors
+from .checks import few_particles, lacks_numbers, normalisation_warning, pixel_size_errors
 from .tomo_base import note
-from .tomo_command import option_errors, parsed
+from .tomo_command import option_errors, parsed, words
 from .tomo_form import CLASSES, EVERYTHING, NOTHING, REGIONS
 
 FEW_VOLUMES = 20        # per class
 LOOKED_AT = 20          # particles whose transform is looked at
+LARGE = 64              # voxels: a box in which a search everywhere takes long
 _LIMITS = {"wedge_y": 2, "wedge_x": 2, "pyramid": 4, "cone": 1}
 
 
 def errors(protocol):
     """What forbids a run; lines for the user."""
     p, volumes = protocol, protocol.inputVolumes.get()
-    if volumes is None or _lacks_numbers(p):
+    if volumes is None or lacks_numbers(p):
         return []                   # Scipion itself reports it
     found = [*volume_errors("particles", first_volume(volumes)), *pixel_size_errors(volumes)]
     if found:
@@ -40,10 +40,25 @@ def warnings(protocol):
     volumes = protocol.inputVolumes.get()
     found = few_particles(volumes.getSize(), number_of_classes(protocol), FEW_VOLUMES)
     found += normalisation_warning(*volume_background(volumes))
+    found += _time_warnings(protocol)
     if protocol.copyAlignment and _all_alike(volumes):
         found.append("The orientations that the particles bring along are all the same: if nobody has searched for them "
                      "yet, say No to *Start from their alignment?*, or the missing wedges coincide.")
     return found + ([note()] if note() else [])
+
+
+def _time_warnings(protocol):
+    """A warning when all orientations are searched in a large box."""
+    p = protocol
+    if p.searchMode != EVERYTHING or words(p.angSearch)[:1] != ["-1"]:
+        return []
+    given = words(p.dim)[:1]
+    box = box_of(p.inputVolumes.get()) if given in ([], ["-1"]) else int(given[0])
+    if box <= LARGE:
+        return []
+    return [f"All orientations are searched in a box of {box} voxels, which takes many times longer than in one of 32, "
+            "where orientations and classes are found as well.  Begin with *Box to work in (voxels)* 32, or in stages: "
+            f"32 {box}, with a search range of -1 and then, say, 50."]
 
 
 def number_of_classes(protocol):
@@ -101,12 +116,6 @@ def _limits(protocol, kind):
     if len(limits) != wanted:
         raise UserError(f"'{text}', expected {wanted} number{'s' if wanted > 1 else ''} for a {kind.partition('_')[0]}")
     return limits
-
-
-def _lacks_numbers(p):
-    """Whether a number that counts was deleted from the form."""
-    return any(isinstance(param, (IntParam, FloatParam)) and getattr(p, name).get() is None
-               and p.evalParamCondition(name) for name, param in p.getDefinition().iterParams())
 
 
 def _reference_errors(p, volumes):

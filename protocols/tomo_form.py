@@ -97,10 +97,10 @@ def define_model(writer):
     add("numberOfImpIterations", IntParam, "Imputations per iteration", 1, advanced=True,
         condition=f"{LIKELIHOOD} and not dontImpute")
     writer.group("Similarity of the references", condition=CLASSIFYING)
-    add("regIni", FloatParam, "Initial regularization", 0.0, condition=CLASSIFYING)
+    add("regIni", FloatParam, "Initial regularisation", 0.0, condition=CLASSIFYING)
     regularised = f"{CLASSIFYING} and (regIni or 0) > 0"
-    add("regFinal", FloatParam, "Final regularization", 0.0, condition=regularised)
-    add("regSteps", IntParam, "Regularization steps", 5, condition=regularised)
+    add("regFinal", FloatParam, "Final regularisation", 0.0, condition=regularised)
+    add("regSteps", IntParam, "Regularisation steps", 5, condition=regularised)
     add("doFilter", BooleanParam, "Filter the references?", False, advanced=True, condition=CLASSIFYING)
     add("iniFilter", BooleanParam, "Filter the first references?", False, advanced=True, condition=GENERATED)
     writer.group("Noise", advanced=True, condition=LIKELIHOOD)

@@ -2,7 +2,7 @@
 import numpy as np
 
 from mlalign.programs import suggest
-from mlalign.protocols import MlalignProtMLTomo
+from mlalign.protocols import MlalignProtMLTomo, MlalignProtRefine2D
 
 from .base import LiveWizard, number, particles_of
 from .dialog import Control, Picture
@@ -24,7 +24,7 @@ class ClassesPicture(Picture):
         self.sample = sample
         self.rule = suggest.VOLUMES if sample.volumes else suggest.IMAGES
         suggested, self.why = suggest.suggested_classes(sample.count, sample.noise_ratio, self.rule)
-        self.suggestion = {"classes": suggested}
+        self.suggestion, value = {"classes": suggested}, value or suggested
         highest = max(2, value, suggested, min(MOST, sample.count // FEWEST))
         self.controls = [Control("classes", "Classes", 1, highest, 1, value, self._text)]
         self.intro = (f"The more classes, the finer the distinctions, and the fewer {self.rule.item}s make up each "
@@ -89,10 +89,11 @@ class ClassesPicture(Picture):
 class MlalignClassesWizard(LiveWizard):
     """Suggests how many classes the particles suffice for, and shows what averages of so few would look like."""
 
-    _targets = [*((protocol, ["numberOfClasses"]) for protocol in ML_2D), (MlalignProtMLTomo, ["numberOfReferences"])]
+    _targets = [*((protocol, ["numberOfClasses"]) for protocol in ML_2D), (MlalignProtMLTomo, ["numberOfReferences"]),
+                (MlalignProtRefine2D, ["numberOfClassAvg"])]
 
     def picture(self, protocol, name):
-        return ClassesPicture(Sample(particles_of(protocol)), number(protocol, name, 1))
+        return ClassesPicture(Sample(particles_of(protocol)), number(protocol, name, None))
 
     def answers(self, protocol, name, values):
         return {name: int(values["classes"])}

@@ -89,7 +89,7 @@ class LiveDialog(Dialog):
         for row, control in enumerate(self.picture.controls):
             self._add_slider(sliders, row, control)
         self._add_buttons(frame, 3)
-        self._words = tk.Label(frame, justify=tk.LEFT, wraplength=width, anchor="nw", height=4)
+        self._words = tk.Label(frame, justify=tk.LEFT, wraplength=width, anchor="nw", height=3)
         self._words.grid(row=4, column=0, sticky="ew", padx=5)
         self.picture.draw(self.figure)
         self._show()

@@ -35,8 +35,8 @@ class ResolutionPicture(Picture):
         self.suggestion = {} if sample.limit is None else {"high": sample.limit}
         self.intro = ("What is finer than the limit does not count.  Left: particles without it.  Middle: the mean of "
                       f"{len(sample.items)} particles, as they lie, without it.  Right: by how much the power of the "
-                      "particles exceeds that of their surroundings.  Beyond where that vanishes single particles say "
-                      "nothing that could be seen, but averages of many do, to about half as many Å again."
+                      "particles exceeds that of their surroundings.  Where that vanishes single particles show "
+                      "nothing any more, but averages of many do, to details about twice as fine."
                       + ("  With several stages this is the limit of the last." if stages else ""))
 
     def draw(self, figure):

@@ -127,7 +127,7 @@ class TiltPicture(Picture):
             return "The last tilt must be above the first."
         if self.known is not None:
             found += (f"The acquisition says {self.known[0]:g} to {self.known[1]:g} degrees.  If you choose another "
-                      "range, it holds for all particles, and _Tilt range of the acquisition?_ becomes No.  ")
+                      "range, it holds for all particles: 'Tilt range of the acquisition?' becomes No.  ")
         for axis, tilts in self.found.items():
             about = "" if axis is None else f" about {axis.upper()}"
             found += f"The spectrum shows no missing part{about}.  " if tilts is None else (
@@ -135,7 +135,7 @@ class TiltPicture(Picture):
         if self.kind in ("wedge_y", "wedge_x") and self.found[self.axes[0]] is not None:
             likely = suggest_tilts.likely_axis(self.power)
             if likely != self.axes[0]:
-                found += f"It looks more like a tilt axis {likely.upper()}: see *What is missing*."
+                found += f"It looks more like a tilt axis {likely.upper()}: see 'What is missing'."
         return found
 
     def pointed(self, axes, x, y):

@@ -126,10 +126,10 @@ def test_unreadable_images(protocol, imported):
 
 
 def test_warnings(protocol, raw_particles):
+    assert protocol.warnings() == []
+    protocol.numberOfClasses.set(3)
     assert protocol.warnings() == ["120 particles make 40 per class on average, less than 50: the averages "
                                    "may stay noisy."]
-    protocol.numberOfClasses.set(2)
-    assert protocol.warnings() == []
     connect(protocol.inputParticles, raw_particles, "outputParticles")
     protocol.numberOfClasses.set(1)
     protocol.normaliseParticles.set(NEVER)
@@ -138,6 +138,53 @@ def test_warnings(protocol, raw_particles):
     assert "not to be normalised" in raw and "mean is 1.3e+02" in raw and "Let *Normalise the particles first?*" in raw
     protocol.normaliseParticles.set(WHEN_NEEDED)
     assert protocol.warnings() == [few]
+
+
+@pytest.mark.parametrize("size, classes", [(3, 1), (60, 1), (120, 2), (3050, 10), (10**6, 50)])
+def test_as_many_classes_as_suit(protocol, imported, monkeypatch, size, classes):
+    monkeypatch.setattr(imported.particles.outputParticles, "getSize", lambda: size)
+    assert protocol._options()["--nref"] == classes
+    assert f"{classes} classes, as suits {size} particles." in protocol._summary()
+    protocol.numberOfClasses.set(7)
+    assert protocol._options()["--nref"] == 7 and not any("as suits" in line for line in protocol._summary())
+
+
+@pytest.mark.parametrize("name", ["numberOfClasses", "radius", "psiStep", "maxShift", "significance", "maxIters"])
+def test_an_emptied_field_is_an_error_and_no_crash(protocol, name):
+    found, = errors(protocol, **{name: None})
+    assert found.startswith(f"*{protocol.getParam(name).getLabel()}* should be a")
+    assert protocol.summary()
+
+
+@pytest.mark.parametrize("name", ["fixHigh", "highResLimit", "groupSize", "reduceSnr"])
+def test_an_emptied_field_of_mlf2d(with_ctf, name):
+    protocol = new_ml2d(with_ctf.project, with_ctf.particles, doMlf=True)
+    found, = errors(protocol, **{name: None})
+    assert found.startswith(f"*{protocol.getParam(name).getLabel()}* should be a")
+
+
+def test_warns_of_large_boxes(protocol, imported, monkeypatch):
+    monkeypatch.setattr(imported.particles.outputParticles, "getXDim", lambda: 256)
+    warning, = protocol.warnings()
+    assert "boxes have 256 px" in warning and "(here of 12 Å)" in warning
+    monkeypatch.setattr(imported.particles.outputParticles, "getXDim", lambda: 160)
+    assert protocol.warnings() == []
+
+
+@pytest.mark.parametrize("values, warned", [
+    ({}, True), ({"limitResolution": 1, "highResLimit": 8.0}, True),
+    ({"limitResolution": 1, "highResLimit": 30.0}, False), ({"limitResolution": 2, "maxFrequency": 0.1}, False),
+    ({"doMlf": True}, False)])
+def test_warns_of_details_beyond_the_first_zero(with_ctf, monkeypatch, values, warned):
+    protocol = new_ml2d(with_ctf.project, with_ctf.particles)
+    errors(protocol, **values)
+    found = [line for line in protocol.warnings() if "first zero" in line]
+    assert len(found) == warned
+    if warned:
+        # the mean defocus is about 11000 Å; 300 kV
+        assert 12 < float(found[0].partition("than about ")[2].partition(" ")[0]) < 17
+    monkeypatch.setattr(with_ctf.particles.outputParticles, "isPhaseFlipped", lambda: True)
+    assert not any("first zero" in line for line in protocol.warnings())
 
 
 @pytest.mark.parametrize("values, cited", [

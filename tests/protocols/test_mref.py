@@ -158,6 +158,12 @@ def test_errors(protocol, values, message):
     assert len(found) == 1 and message in found[0]
 
 
+@pytest.mark.parametrize("name", ["radius", "shiftX", "shiftStep", "firstRing", "maxIters", "eps", "randomSeed"])
+def test_an_emptied_field_is_an_error_and_no_crash(fresh, name):
+    found, = errors(fresh, **{name: None})
+    assert found.startswith(f"*{fresh.getParam(name).getLabel()}* should be a") and fresh.summary()
+
+
 def test_references_that_do_not_fit(imported, tmp_path):
     from pwem.protocols import ProtImportAverages
     path = tmp_path / "small.mrcs"

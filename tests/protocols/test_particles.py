@@ -107,6 +107,18 @@ def test_references_of_other_grey_values(raw):
     assert "class images have a mean of" in warning and "particles one of 1.4e+02" in warning
 
 
+def test_references_of_the_other_contrast(raw, imported, tmp_path):
+    from pwem.protocols import ProtImportAverages
+    negative = 1 - open_images(imported.averages.outputAverages.getFirstItem().getFileName()).read(slice(None))
+    write_stack(tmp_path / "negative.mrcs", negative, PIXEL)
+    wrong = run(raw.project, raw.project.newProtocol(ProtImportAverages, filesPath=str(tmp_path / "negative.mrcs"),
+                                                     samplingRate=PIXEL))
+    for new in (new_ml2d, new_mref):
+        for particles in (raw.particles, imported.particles):
+            assert not any("negative" in line for line in new(raw.project, particles, raw.averages).warnings())
+            assert any("negative of the particles" in line for line in new(raw.project, particles, wrong).warnings())
+
+
 def test_a_run_with_raw_particles(raw):
     """From the import to the classes, which keep the particles that were imported."""
     protocol = run(raw.project, new_ml2d(raw.project, raw.particles, numberOfClasses=1, restarts=1, maxIters=2,

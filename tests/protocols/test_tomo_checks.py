@@ -151,6 +151,19 @@ def test_warnings(protocol, tomography, monkeypatch):
     assert "not to be normalised" in protocol.warnings()[0]
 
 
+@pytest.mark.parametrize("values, warned", [
+    ({}, True), ({"dim": "32"}, False), ({"dim": "72"}, True), ({"dim": "32 -1", "angSearch": "-1 50"}, False),
+    ({"angSearch": "50"}, False), ({"searchMode": SHIFTS}, False)])
+def test_search_everywhere_in_a_large_box(protocol, monkeypatch, values, warned):
+    protocol.numberOfReferences.set(1)
+    for name, value in values.items():
+        getattr(protocol, name).set(value)
+    assert not any("takes many times longer" in line for line in protocol.warnings() if protocol.dim != "72")
+    monkeypatch.setattr("mlalign.protocols.tomo_checks.box_of", lambda _: 96)
+    found = [line for line in protocol.warnings() if "takes many times longer" in line]
+    assert len(found) == warned and (not warned or values or "in a box of 96 voxels" in found[0])
+
+
 def test_alignment_that_nobody_searched(protocol, tomography, monkeypatch):
     particles = tomography.subtomograms.outputSubTomograms
     items = [item.clone() for item in particles]

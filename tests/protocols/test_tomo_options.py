@@ -174,7 +174,7 @@ def test_iterations_by_stage(protocol, values, stages):
     ({"angSearch": "10"}, "*Search range (degrees)*: 10 degrees is less than the step of *Angular sampling (degrees)*, 15 "
      "degrees: no other orientation is that near; expected at least the step."),
     ({"regIni": 1.0, "regFinal": 2.0},
-     "*Final regularization*: 2 is more than *Initial regularization*, 1; expected at most that."),
+     "*Final regularisation*: 2 is more than *Initial regularisation*, 1; expected at most that."),
     ({"tiltMin": 95.0, "tiltMax": 90.0},
      "*Smallest tilt (degrees)*: 95 degrees, expected less than *Largest tilt (degrees)*, 90 degrees."),
     ({"angSearch": "50", "globalPsi": True, "symmetry": "c4"}, "*Search all in-plane angles?*: expected no symmetry (c1), "

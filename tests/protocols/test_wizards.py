@@ -222,7 +222,7 @@ def test_limit_of_the_last_stage(tomo):
 # ---- classes
 
 def test_number_of_classes(ml2d):
-    assert use(ml2d, "numberOfClasses", move(classes=5)) == {"classes": 3}
+    assert use(ml2d, "numberOfClasses", move(classes=5)) == {"classes": 2}       # -1 is what is suggested
     assert ml2d.protocol.numberOfClasses.get() == 5
     use(ml2d, "numberOfClasses", lambda dialog: press(dialog, "Suggest"))
     assert ml2d.protocol.numberOfClasses.get() == 2
