@@ -52,7 +52,7 @@ class Refine2dRun(MrefRun):
 
 
 def _coordinates(projections, matrix, basis):
-    from .formats.hdf import HdfStack       # late: every window looks whether its run is one of these
+    from .formats.hdf import HdfStack  # late: every window looks whether its run is one of these
     values = HdfStack(projections).read([0])[0][:, FIRST_COEFFICIENT:]
     classes = HdfStack(matrix).read([0])[0].ravel().round().astype(int) + 1
     if len(values) != len(classes):
