@@ -7,12 +7,14 @@ from pyworkflow.constants import NEW
 
 from mlalign import __version__
 from mlalign.convert import fill_averages, fill_classes2d, write_images
+from mlalign.programs.msa2d_files import Msa2dFiles
 from mlalign.programs.msa2d_results import Refine2dRun
 
 from .base import ProgramProtocol
-from .checks import few_particles, image_errors, match_errors, pixel_size_errors
+from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .particles import (
+    contrast_warnings,
     convert_particles,
     normalisation_lines,
     normalisation_methods,
@@ -125,6 +127,8 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
             "--parallel": f"mpi:{self.numberOfMpi}" if self.numberOfMpi > 1 else None,
             "--thr": self.numberOfThreads.get(),
             "--memory": self.memory.get(),
+            # it goes on in the folder, if there is a run in it, and begins one if not
+            "--resume": True,
         }
 
     def _usesCtf(self):
@@ -144,6 +148,12 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
 
     def getRun(self):
         return Refine2dRun(self._root())
+
+    def _goingOn(self, options, last):
+        """Nothing to add; but cycles beyond those asked for must be gone, for the program keeps what is done."""
+        if options["--iter"] < last:
+            Msa2dFiles(self._folder()).forget(after=options["--iter"])
+        return {}
 
     def _signature(self):
         return [*super()._signature(), self._usesCtf(), *normalisation_signature(self)]
@@ -169,7 +179,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
 
     def _validate(self):
         particles = self.inputParticles.get()
-        if particles is None:
+        if particles is None or lacks_numbers(self):
             return []               # Scipion itself reports it
         errors = image_errors(particles) or pixel_size_errors(particles)
         if errors:
@@ -184,9 +194,11 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
 
     def _warnings(self):
         particles = self.inputParticles.get()
-        return [*few_particles(particles.getSize(), self.numberOfClassAvg.get(), ENOUGH), *class_warnings(self),
-                *module_warnings(self),
-                *normalisation_warnings(self), *(flip_warnings(self) if self._usesCtf() else [])]
+        found = [*few_particles(particles.getSize(), self.numberOfClassAvg.get(), ENOUGH), *class_warnings(self),
+                 *module_warnings(self), *normalisation_warnings(self)]
+        if self._averagesGiven():
+            found += contrast_warnings(self, self.inputClassAvg.get())
+        return found + (flip_warnings(self) if self._usesCtf() else [])
 
     def _summary(self):
         run, limit = self.getRun(), self.numberOfIterations.get()

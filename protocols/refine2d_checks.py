@@ -11,7 +11,7 @@ from .refine2d_form import MODULES
 ENOUGH = 20                 # particles per class
 NOT_HERE = {                # options of the program, and why they cannot be among *More options*
     "--exclude": "disable the particles instead",
-    **dict.fromkeys(("--path", "--resume", "--continue"), "Scipion sees to it"),
+    **dict.fromkeys(("--path", "--input", "--resume", "--continue"), "Scipion sees to it"),
     **dict.fromkeys(("-h", "--help", "--version"), "nothing would be classified"),
 }
 SMALLEST_BOX = 16           # px

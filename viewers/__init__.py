@@ -3,7 +3,8 @@
 So the viewers are imported on first use only (PEP 562): the gallery's process passes through this module too.
 """
 _VIEWERS = {"MlalignViewerML2D": ".viewer_ml2d", "MlalignViewerMLTomo": ".viewer_tomo",
-            "MlalignViewerMref": ".viewer_mref", "MlalignViewerSelect": ".viewer_select"}
+            "MlalignViewerMref": ".viewer_mref", "MlalignViewerRefine2D": ".viewer_refine2d",
+            "MlalignViewerSelect": ".viewer_select"}
 
 
 def __getattr__(name):

@@ -15,21 +15,22 @@ import mlalign
 import mlalign.bibtex
 
 PROTOCOLS = {"MlalignProtML2D": "ML2D", "MlalignProtMLF2D": "MLF2D", "MlalignProtMLTomo": "ML tomo",
-             "MlalignProtMref": "multi-ref ali2d", "MlalignProtSelect": "select classes"}
+             "MlalignProtMref": "multi-ref ali2d", "MlalignProtRefine2D": "refine2d",
+             "MlalignProtSelect": "select classes"}
 LIMITS = {"highResLimit", "lowResLimit", "firstResLimit", "fixHigh", "maxFrequency"}
 # wizard: {protocol: its parameters with it}
 WIZARDS = {
     "MlalignRadiusWizard": {name: {"radius"} for name in set(PROTOCOLS) - {"MlalignProtSelect"}},
     "MlalignResolutionWizard": {"MlalignProtML2D": LIMITS, "MlalignProtMLF2D": LIMITS, "MlalignProtMLTomo": {"maxRes"}},
     "MlalignClassesWizard": {"MlalignProtML2D": {"numberOfClasses"}, "MlalignProtMLF2D": {"numberOfClasses"},
-                             "MlalignProtMLTomo": {"numberOfReferences"}},
+                             "MlalignProtMLTomo": {"numberOfReferences"}, "MlalignProtRefine2D": {"numberOfClassAvg"}},
     "MlalignStepWizard": {"MlalignProtML2D": {"psiStep"}, "MlalignProtMLF2D": {"psiStep"},
                           "MlalignProtMLTomo": {"angSampling", "psiSampling"}},
     "MlalignTiltWizard": {"MlalignProtMLTomo": {"missingAng"}},
 }
 TREE = {"Protocols SPA": {("2D", "Align"): ["MlalignProtMref"],
                           ("2D", "Classify"): ["MlalignProtML2D", "MlalignProtMLF2D", "MlalignProtMref",
-                                               "MlalignProtSelect"],
+                                               "MlalignProtRefine2D", "MlalignProtSelect"],
                           ("3D", "Classify"): ["MlalignProtMLTomo"]},
         "Tomography": {("Subtomogram averaging", "Classification and Alignment"): ["MlalignProtMLTomo",
                                                                                    "MlalignProtSelect"]}}

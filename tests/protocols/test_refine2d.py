@@ -128,7 +128,7 @@ def test_every_option_of_the_program_is_offered_or_known_to_be_left_out(protocol
     """What is left out can be given as *More options*, but for what is Scipion's own."""
     options = {action.option_strings[0] for action in refine2d.parser()._actions if action.option_strings}
     free = {"--minchange", "--resultmx", "--verbose", "--dbls", "--centeracf", "--check", "--ppid"}
-    left_out = {"-h", "--version", "--exclude", "--resume"}
+    left_out = {"-h", "--version", "--exclude"}
     assert options == set(protocol._options()) | free | left_out
     flags = {"--resultmx", "--centeracf", "--check"}
     with changed(protocol, {"extraParams": " ".join([*flags, *(f"{name} 3" for name in free - flags)])}):
@@ -222,6 +222,12 @@ def test_errors(protocol, values, message):
     with changed(protocol, values):
         found = protocol.validate()
     assert len(found) == 1 and message in found[0]
+
+
+@pytest.mark.parametrize("name", ["numberOfClassAvg", "eps", "maxShift"])
+def test_an_emptied_field_is_one_error(fresh, name):
+    getattr(fresh, name).set(None)
+    assert len(fresh.validate()) == 1
 
 
 def test_deviations_may_be_more_than_one(fresh):

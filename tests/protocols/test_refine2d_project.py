@@ -14,8 +14,9 @@ from mlalign.tests.protocols.scipion import PIXEL, connect, copy_of, json_round_
 
 CLASSES = 5
 MEAN, AUTOFILT = 0, 5             # averagers
+WRITTEN = 1e-5                    # poses are written to six digits
 QUICK = {"numberOfThreads": 1, "numberOfClassAvg": CLASSES, "nbasisfp": 3, "numberOfAlignRef": 2, "radius": 12,
-         "numberOfIterations": 3, "classIter": 1, "classAveragerType": MEAN}
+         "numberOfIterations": 2, "classIter": 1, "classAveragerType": MEAN}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_used_members_average_to_the_class_average(imported, finished):
                         if particles[i]._mlalignUsed.get()], axis=0)
         index, path = one.getRepresentative().getLocation()
         average = open_images(path).read([index - 1])[0]
-        assert index == one.getObjId() and np.corrcoef(mean[circle], average[circle])[0, 1] > 0.97
+        assert index == one.getObjId() and np.corrcoef(mean[circle], average[circle])[0, 1] > 0.95
 
 
 def test_class_numbers_are_the_files(finished):
@@ -78,7 +79,7 @@ def test_outputs(imported, finished):
 
 def test_summary_methods_and_leftovers(finished):
     summary = " ".join(finished.summary())
-    assert "Stopped after the 3 iterations allowed." in summary and "Mean correlation" in summary
+    assert "Stopped after the 2 iterations allowed." in summary and "Mean correlation" in summary
     assert "120 particles" in finished.methods()[0] and f"into {CLASSES} classes" in finished.methods()[0]
     assert "harmonics" in finished.methods()[0] and "best fitting 85 %" in finished.methods()[0]
     assert "Tang" in " ".join(finished.citations())
@@ -92,31 +93,24 @@ def test_continue_without_a_change_does_nothing(imported, finished):
     assert Path(finished._root() + "images.xmd").stat().st_mtime_ns == stamp
 
 
-def test_continue_with_more_and_with_fewer_cycles(imported, finished):
-    protocol = run(imported.project, copy_of(imported.project, finished, numberOfIterations=2))
+def test_continue_with_more_and_with_fewer_cycles_and_with_another_choice(imported, finished):
+    protocol = run(imported.project, copy_of(imported.project, finished, numberOfIterations=1))
     short = members(protocol.outputClasses)
-    for cycles in (3, 2):
+    protocol.runMode.set(MODE_RESUME)
+    for cycles in (2, 1):
         protocol.numberOfIterations.set(cycles)
-        protocol.runMode.set(MODE_RESUME)
         run(imported.project, protocol)
-        assert "continuing after" in protocol.getRun().log_file.read_text()
+        assert "continuing after cycle 1" in protocol.getRun().log_file.read_text()
         assert protocol.getRun().iterations() == list(range(1, cycles + 1))
-        assert Path(protocol._root() + "classes_03.hdf").exists() == (cycles == 3)
-        if cycles == 3:
-            assert_same_classes(protocol.outputClasses, finished.outputClasses)
+        assert Path(protocol._root() + "classes_02.hdf").exists() == (cycles == 2)
+        if cycles == 2:
+            assert_same_classes(protocol.outputClasses, finished.outputClasses, WRITTEN)
     for ref, (ids, transforms) in members(protocol.outputClasses).items():
         assert ids == short[ref][0]
-        np.testing.assert_array_equal(transforms, short[ref][1])
-
-
-def test_continue_with_other_modules_starts_anew(imported, finished):
-    protocol = run(imported.project, copy_of(imported.project, finished, numberOfIterations=1, doNormProj=False))
-    protocol.doNormProj.set(True)
-    protocol.numberOfIterations.set(3)
-    protocol.runMode.set(MODE_RESUME)
+        np.testing.assert_allclose(transforms, short[ref][1], atol=WRITTEN)
+    protocol.numberOfAlignRef.set(1)
     run(imported.project, protocol)
     assert "continuing" not in protocol.getRun().log_file.read_text()
-    assert_same_classes(protocol.outputClasses, finished.outputClasses)
 
 
 def test_killed_and_continued(imported, finished):
@@ -129,11 +123,11 @@ def test_killed_and_continued(imported, finished):
         time.sleep(0.02)
     imported.project.stopProtocol(protocol)
     assert not Path(protocol._root() + "classes.xmd").exists(), "it ended before it could be killed"
-    protocol.numberOfIterations.set(3)
+    protocol.numberOfIterations.set(2)
     protocol.runMode.set(MODE_RESUME)
     run(imported.project, protocol)
-    assert "continuing after" in protocol.getRun().log_file.read_text()
-    assert_same_classes(protocol.outputClasses, finished.outputClasses)
+    assert "continuing after cycle" in protocol.getRun().log_file.read_text()
+    assert_same_classes(protocol.outputClasses, finished.outputClasses, WRITTEN)
 
 
 def test_starting_averages_ctf_and_more_options(imported, with_ctf, finished):
@@ -143,21 +137,24 @@ def test_starting_averages_ctf_and_more_options(imported, with_ctf, finished):
     connect(protocol.inputClassAvg, finished, "outputClasses")
     run(imported.project, protocol)
     log = Path(protocol.getStdoutLog()).read_text()
+    assert "ctfDefocusU" in read_table(protocol._particlesFile())
     for words in ("--phase_flip", "--resultmx", "--initial", "--simralign refine", "--simraligncmp dot",
                   "--simcmp frc:maxres=10"):
         assert words in log
-    assert "ctfDefocusU" in read_table(protocol._particlesFile())
     assert protocol.getRun().cycle_file("resultmx_YY.hdf").exists()
     assert len(read_table(protocol._averagesFile())) == finished.outputClasses.getSize()
     assert {row["object_parent_id"] for row in protocol.getRelations()} == {with_ctf.particles.getObjId(),
                                                                            finished.getObjId()}
 
 
-def test_without_ctf_the_program_gets_none(imported, with_ctf):
-    protocol = run(imported.project, new_refine2d(imported.project, with_ctf.particles, useCtf=1,
-                                                  **{**QUICK, "numberOfIterations": 1}))
-    assert not [label for label in read_table(protocol._particlesFile()).columns if label.startswith("ctf")]
-    assert "--phase_flip" not in Path(protocol.getStdoutLog()).read_text()
+@pytest.mark.parametrize("use_ctf", [0, 1])
+def test_ctfs_are_written_when_they_are_to_be_used(imported, with_ctf, use_ctf):
+    protocol = new_refine2d(imported.project, with_ctf.particles, useCtf=use_ctf, **QUICK)
+    imported.project.saveProtocol(protocol)
+    protocol.makePathsAndClean()
+    protocol.convertInputStep(protocol._signature())
+    found = [label for label in read_table(protocol._particlesFile()).columns if label.startswith("ctf")]
+    assert bool(found) == (use_ctf == 0)
 
 
 def test_json_round_trip(imported, tmp_path):
