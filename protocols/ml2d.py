@@ -47,16 +47,16 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     decided too early, which is what noisy images need. The noise, the spread of the origins and the
     sizes of the classes are estimated as well.
 
-    *Input.* Normalised, roughly centred particles. Boxes of about 64 pixels are enough to tell views
-    apart.
+    *Input.* Roughly centred particles; those that are not normalised are, in copies. Boxes of about 64 pixels
+    are enough to tell views apart.
 
     *Output.* _outputClasses_: the classes with their averages; each particle carries its alignment, the
     probability of its best pose (_mlalignPMax_) and of its class (_mlalignClassProbability_), and its
     log-likelihood. _outputAverages_: the averages by themselves.
 
-    *How to begin.* Choose the number of classes so that each can have some hundred particles, leave the
-    rest as it is, and let it converge. While it runs, the summary and _Analyze results_ show how far it
-    is. Good classes have clear features and are found again with another random seed.
+    *How to begin.* Leave everything as it is (there are then as many classes as suit the number of
+    particles), and let it converge. While it runs, the summary and _Analyze results_ show how far it is.
+    Good classes have clear features and are found again with another random seed.
 
     *With the CTF.* The switch _Use MLF2D instead of ML2D?_ models the CTF of every particle and the spectrum of
     the noise as well; it is what the protocol MLF2D does.

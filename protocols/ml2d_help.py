@@ -70,8 +70,9 @@ zeroOffsets
     particles centred by an earlier alignment.
 radius
     Radius of the circle that holds the particle, in pixels; what lies outside is left out of the averages.
-    -1 takes half the box.  Set it when neighbours show at the edges of the box; the wizard shows the circle
-    on the particles.
+    -1 takes half the box.  Set it when neighbours show at the edges of the box.
+
+    The wizard shows the circle on particles and on the mean of many, and finds where the particle ends.
 limitResolution
     *automatic*: begin coarse and let the resolution grow as the averages become clear.  This is fast, and
     noise cannot lead the first iterations.
@@ -79,7 +80,8 @@ limitResolution
     *limit*: use everything up to the given resolution from the beginning.
 highResLimit
     Details finer than this are not used.  20 to 30 Å is enough to tell views apart; for detailed averages of
-    many particles take 8 to 12 Å.  It cannot be finer than twice the pixel size.
+    many particles take 8 to 12 Å.  It cannot be finer than twice the pixel size.  The wizard shows the particles
+    at any limit, and up to where they stand out of the noise.
 
     In MLF2D 0 sets no limit: the resolution grows as far as the data allow.
 firstResLimit
@@ -89,11 +91,12 @@ lowResLimit
     Details coarser than this do not count when particles are compared with the averages.  Take one to two
     particle diameters when gradients of ice or carbon disturb; 999 keeps almost everything.
 maxFrequency
-    Details finer than this are not used: 0.5 is everything (Nyquist), 0.25 is four times the pixel size.
+    Details finer than this are not used: 0.5 is everything (Nyquist), 0.25 is four times the pixel size.  The
+    wizard shows the particles at any limit.
 psiStep
     Angle between neighbouring rotations that are tried.  5 suits most particles; take 2 to 3 for large,
     detailed ones (a step of 5 degrees moves a point 30 px from the centre by 2.6 px) and 10 for a quick
-    look.
+    look.  The wizard finds the step for a resolution and a diameter, and shows what it costs.
 maxShift
     Shifts up to this many pixels are tried.  -1: as far as the estimated spread of the origins makes
     likely.  Set it when a neighbour could be taken for the particle; 0 keeps the centres.

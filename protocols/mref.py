@@ -40,9 +40,9 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
     best wins. The particles of each reference are averaged, the averages become the next references, and so on until
     nothing changes any more.
 
-    *Input.* Normalised particles, and references: averages, classes, or some particles. References come from an
-    earlier classification, or from projections of a map. They decide what is found: without any to trust, begin with
-    ML2D, whose classes serve well here.
+    *Input.* Particles (those that are not normalised are, in copies), and references: averages, classes, or some
+    particles. References come from an earlier classification, or from projections of a map. They decide what is found:
+    without any to trust, begin with ML2D, whose classes serve well here.
 
     *Output.* _outputClasses_: the classes with their averages; each particle carries its alignment, its correlation
     with its reference (_mlalignMaxCC_) and the probability of its class (_mlalignClassProbability_).

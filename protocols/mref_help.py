@@ -27,8 +27,9 @@ snr
     only, for 1/SNR is compared with the sum over all members.  Take 0.05 to 0.2 when averages of few particles look
     grainy.
 radius
-    Radius of the circle that holds the particle, in pixels; what lies outside does not count.  The wizard shows the
-    circle on the particles.  A circle much larger than the particle adds noise and neighbours.
+    Radius of the circle that holds the particle, in pixels; what lies outside does not count.  A circle much larger
+    than the particle adds noise and neighbours.  The wizard shows the circle on particles and on the mean of many, and
+    finds where the particle ends.
 
     The circle must stay inside the box at every shift that is searched: in a box of 64 px, a radius of 28 px and shifts
     of 3 px are all there is room for.  -1: as large as the box and the shifts allow.

@@ -20,7 +20,8 @@ generateReferences
     *No*: start from volumes that you choose.
 numberOfReferences
     How many classes to make.  For a first look at an unknown set 1 finds a common average; to separate species take a
-    few more than you expect.  Some dozens of particles per class are needed.
+    few more than you expect.  Some dozens of particles per class are needed; the wizard shows how many they suffice
+    for.
 restarts
     Where a classification ends depends on where it starts.  So many random starts are followed for a few quick
     iterations at low resolution, and the one with the highest likelihood is taken.  Try 5 to 10 when runs with
@@ -47,6 +48,9 @@ tiltFromAcquisition
 missingAng
     First and last tilt of the series: _-60 60_.  A pyramid needs four numbers, about Y and about X: _-60 60 -50 50_.
     A cone needs one, its tilt: _55_.  With the tilt range of the acquisition it is for particles without one.
+
+    The wizard shows the mean power spectrum of the particles, in which what is missing is dark, and reads the range
+    from it.
 negateTilts
     *Yes*: tilts of -40 to 60 degrees are taken as -60 to 40.  For tomograms whose handedness, or the sign of whose
     tilts, is the other way round; it matters for ranges that are not symmetric only.
@@ -70,7 +74,8 @@ maskFile
     rest does not count.  Empty: everything counts.
 angSampling
     Angle between neighbouring orientations.  15 suits a search everywhere, then 10 and 5 around what was found; half
-    the angle takes 8 times as long where the search is everywhere.
+    the angle takes 8 times as long where the search is everywhere.  The wizard finds the angle for a resolution and a
+    diameter.
 
     Several numbers, _15 10 5_, make stages of one run, in order.  This field, the search range, in-plane sampling,
     largest shift, box, frequency and number of iterations take one value for all stages, or one for each.
@@ -104,14 +109,16 @@ dim
     the particles.  With several stages: _32 -1 -1_.
 maxRes
     Details finer than this do not count: 0.5 is everything that the box worked in holds, 0.35 leaves out the noisiest
-    third, 0.25 is four voxels.
+    third, 0.25 is four voxels.  The wizard shows the particles at any limit, and up to where they stand out of the
+    noise.
 growResolution
     *Yes*: references from chance begin at low resolution, which grows as the averages become clear and finds better
     solutions; given references meet the particles at low resolution first, which finds their shifts sooner.  *No*:
     search everything at all frequencies from the first iteration on, which takes far longer.
 radius
     Radius of the sphere that holds the particle, in voxels; what lies outside is left out of the averages.  -1: half
-    the box.  Set it when neighbours, membranes or gold show in the box.
+    the box.  Set it when neighbours, membranes or gold show in the box.  The wizard shows the sphere on sections of
+    particles and of the mean of many, and finds where the particle ends.
 maxCC
     *Yes*: each particle takes the one class, orientation and shift of the highest constrained cross-correlation, which
     does not depend on the grey scale.  For references that do not come from these data, such as maps of atomic
