@@ -237,7 +237,7 @@ def test_filter_of_members(made, open_window):
     window = open_window(made[0].classes_file())
     pane = window.details.members
     assert [pane.filter.itemText(i) for i in range(4)] == \
-        ["unfiltered", "low-pass 12 Å", "low-pass 24 Å", "low-pass 48 Å"]
+        ["unfiltered", "LP 12 Å", "LP 24 Å", "LP 48 Å"]
     pane.filter.setCurrentIndex(3)
     assert pane.members.period == 16
     press(window, Qt.Key_Right)

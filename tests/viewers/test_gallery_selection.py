@@ -47,6 +47,17 @@ def test_begins_with_the_score_and_the_usual_threshold(made, open_window):
     assert f"signal {ranking.parts['signal'][2]:.2f}" in numbers["made of"]
 
 
+def test_what_both_the_order_and_the_threshold_need_is_computed_once(made, open_window, monkeypatch):
+    window, computed = open_window(made[0].classes_file()), []
+    monkeypatch.setattr("mlalign.programs.ranking.rank", lambda *run: computed.append(run) or rank(*run))
+    window.selection.by_score.click()
+    window.set_sort("score", True)
+    settle(window)
+    scores = window.pictures.columns["score"].values
+    assert len(computed) == 1 and (np.diff(scores[np.array(shown(window)) - 1]) <= 0).all()
+    assert set(chosen(window)) == set(1 + np.flatnonzero(scores >= THRESHOLD))
+
+
 def test_each_step_of_the_slider_rejects_the_smallest_left(made, window):
     sizes = made[0].classes()["classCount"]
     order = [int(ref) for ref in 1 + np.argsort(sizes, kind="stable")]

@@ -92,7 +92,7 @@ class RunPictures(Classes):
         if self.ranking is not None:
             place = int(np.flatnonzero(self.ranking.refs == self.refs[item])[0])
             parts = {name: values[place] for name, values in self.ranking.parts.items() if not np.isnan(values[place])}
-            told.append(("made of", ", ".join(f"{name} {value:.2f}" for name, value in parts.items())))
+            told.append(("made of", "\n".join(f"{name} {value:.2f}" for name, value in parts.items())))
         return told
 
     def at(self, iteration):

@@ -11,6 +11,7 @@ from .pages import new_canvas
 
 FILTERS = (0, 4, 8, 16)            # low-pass periods offered for members, px; 0: as they are
 FIRST_FILTER = 2                   # which of them is on at first
+POPUP = 170                        # px, width of the lists that boxes open
 
 
 class MembersPane(QWidget):
@@ -30,9 +31,10 @@ class MembersPane(QWidget):
         self.filter.currentIndexChanged.connect(self._filter_changed)
         self.sort = theme.ComboBox(toolTip="Order of the members")
         self.sort.activated.connect(self._sort_changed)
-        for box, letters in ((self.filter, 8), (self.sort, 6)):
+        for box, letters in ((self.filter, 5), (self.sort, 6)):        # beside the buttons there is not much room
             box.setSizeAdjustPolicy(box.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(letters)
+            box.view().setMinimumWidth(POPUP)
         column_of(self, self.problem, (self.view, 1))
         self._offer_filters(None)
 
@@ -78,7 +80,7 @@ class MembersPane(QWidget):
         self.filter.clear()
         for period in FILTERS:
             length = f"{period * pixel_size:.3g} Å" if pixel_size else f"{period} px"
-            self.filter.addItem(f"low-pass {length}" if period else "unfiltered", period)
+            self.filter.addItem(f"LP {length}" if period else "unfiltered", period)
         self.filter.setCurrentIndex(chosen)
         self.filter.blockSignals(False)
 

@@ -2,6 +2,7 @@
 
 Every kind is a sub-class of :class:`Pictures`; classes are in :mod:`.classes`, volumes in :mod:`..tomo.volumes`.
 """
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -48,6 +49,7 @@ class Pictures:
         self.title, self.source, self.columns, self.keys = title, source, columns, list(keys)
         self.pixel_size = source.pixel_size
         self.centre = lru_cache(None)(self._find_centre)
+        self._computing = threading.Lock()
         self.computed = self._computed() if len(self) <= self.most_compared else {}
 
     def __len__(self):
@@ -68,9 +70,10 @@ class Pictures:
 
     def column(self, key):
         """A :class:`Column`, computed when it was not yet.  Raises :class:`UserError` for images that are lost."""
-        if key not in self.columns:
-            # a new dict: this may run beside a thread that goes through the old one
-            self.columns = {**self.columns, key: self.computed[key].make()}
+        with self._computing:       # who asks for it meanwhile waits for it, rather than do it again
+            if key not in self.columns:
+                # a new dict: this may run beside a thread that goes through the old one
+                self.columns = {**self.columns, key: self.computed[key].make()}
         return self.columns[key]
 
     def offered(self):

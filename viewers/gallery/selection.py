@@ -8,7 +8,7 @@ from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMenu, QSlider, QToolButton, QV
 from ...programs.results import FINAL
 from . import theme
 from .background import Background
-from .controls import ElidedLabel, bar
+from .controls import ElidedLabel, bar, icon_button
 
 PREFERRED = "score", "particles"        # columns that choosing by a threshold begins with
 UNFIT = "number", "similarity"          # columns that say nothing of how good an item is
@@ -24,7 +24,7 @@ class ThresholdStrip(QWidget):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self.pictures, self.items, self.threshold, self._background = None, [], -np.inf, Background(self)
+        self.pictures, self.items, self.threshold, self._background = None, [], None, Background(self)
         panel, row = bar()
         self.column = theme.ComboBox(toolTip="What the items are judged by")
         self.slider = QSlider(Qt.Horizontal, toolTip="Each step rejects the worst item that is left")
@@ -37,13 +37,13 @@ class ThresholdStrip(QWidget):
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(panel)
-        self.column.activated.connect(lambda _: self._judge())
+        self.column.activated.connect(lambda _: self._judge(None))
         self.slider.valueChanged.connect(self._slid)
         self.hide()
 
     def begin(self, pictures, items):
         """Open for these items of the pictures."""
-        self.pictures, self.items = pictures, np.asarray(items, int)
+        self.pictures, self.items, self.threshold = pictures, np.asarray(items, int), None
         offered = {key: column for key, column in pictures.offered().items() if key not in UNFIT}
         self.column.clear()
         for key, column in offered.items():
@@ -51,7 +51,7 @@ class ThresholdStrip(QWidget):
         first = next((key for key in PREFERRED if key in offered), None)
         self.column.setCurrentIndex(max(self.column.findData(first), 0))
         self.show()
-        self._judge()
+        self._judge(None)
 
     def follow(self, pictures, items):
         """Others are shown, such as those of the next iteration: the threshold stays."""
@@ -75,9 +75,10 @@ class ThresholdStrip(QWidget):
         else:
             super().keyPressEvent(event)
 
-    def _judge(self, threshold=None):
+    def _judge(self, threshold):
         """Judge by the column chosen, when it is there; threshold: None for the usual one."""
         pictures, key = self.pictures, self.column.currentData()
+        self.threshold = threshold
         threshold = pictures.usual(key) if threshold is None else threshold
         self._background.forget()
         if key in pictures.columns:
@@ -138,13 +139,20 @@ class SelectionBar(QWidget):
                                   toolTip="Make a set of the chosen classes in the Scipion project")
         self.subset.setMenu(QMenu(self.subset))
         self.subset.hide()
-        for widget in (self.status, (self.message, 1), choose, self.by_score, self.subset):
-            row.addWidget(*widget) if isinstance(widget, tuple) else row.addWidget(widget)
+        row.addWidget(self.status)
+        row.addStretch(1)
+        for widget in (choose, self.by_score, self.subset):
+            row.addWidget(widget)
+        self._line, told = bar()
+        told.setContentsMargins(14, 6, 14, 0)
+        told.addWidget(self.message, 1)
+        told.addWidget(icon_button("cross", "Read", lambda: self.say("")))
+        self._line.hide()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(self.strip)
-        column.addWidget(panel)
+        for widget in (self.strip, self._line, panel):
+            column.addWidget(widget)
 
     def count(self, text, classes, particles):
         """Say what is chosen, as ``text``; classes, particles: how many, for the menu of subsets."""
@@ -157,7 +165,8 @@ class SelectionBar(QWidget):
             self.subset.menu().addAction(name.format(**counts), lambda kind=kind: self.subset_asked.emit(kind))
 
     def say(self, text, problem=False):
-        """Show a line, of which the whole is in its tool tip."""
+        """Show a line above the bar, of which the whole is in its tool tip; "" for none."""
+        self._line.setVisible(bool(text))
         self.message.setObjectName("problem" if problem else "muted")
         self.message.style().polish(self.message)
         self.message.setText(text)

@@ -37,7 +37,7 @@ class GalleryWindow(QMainWindow):
         self.run, self.only, self.pictures = run, iterations, pictures
         self.project = self.protocol_id = self.subsets = None
         self.sort, self.descending = pictures.default_sort, pictures.columns[pictures.default_sort].descending
-        self.filter, self.each, self.places = "", False, []
+        self.filter, self.each, self.places, self.missing = "", False, [], set()
         self.computing = Background(self)
         self.model = ThumbnailModel(aspect=pictures.aspect, parent=self)
         self.view = ThumbnailView(self.model, self.first_thumbnail(len(pictures)),
@@ -252,13 +252,14 @@ class GalleryWindow(QMainWindow):
     def _order(self):
         """The items to show, in order, as far as what they are sorted by and filtered is known."""
         pictures, shown = self.pictures, np.ones(len(self.pictures), bool)
-        pictures.told = self.sort
-        order = pictures.order(*(self.sort, self.descending) if self.sort in pictures.columns
-                               else (pictures.default_sort, pictures.columns[pictures.default_sort].descending))
+        pictures.told, unfiltered = self.sort, filters.needed(pictures, self.filter)
+        self.missing = unfiltered | ({self.sort} - pictures.columns.keys())
+        order = (pictures.order(pictures.default_sort, pictures.columns[pictures.default_sort].descending)
+                 if self.sort in self.missing else pictures.order(self.sort, self.descending))
         if self.places:
             rank = {key: place for place, key in enumerate(self.places)}
             order = sorted(order, key=lambda item: rank.get(pictures.keys[item], len(rank)))
-        if not filters.needed(pictures, self.filter):
+        if not unfiltered:
             try:
                 shown = filters.matching(pictures, self.filter)
             except UserError as error:
@@ -268,11 +269,8 @@ class GalleryWindow(QMainWindow):
         return [item for item in order if shown[item]]
 
     def _compute(self):
-        """Compute the columns that are needed and not there yet, then arrange anew."""
-        pictures = self.pictures
-        needed = filters.needed(pictures, self.filter)
-        if not self.iterations.playing and self.sort not in pictures.columns:
-            needed = needed | {self.sort}
+        """Compute the columns that were missing when things were put in order, then arrange anew."""
+        pictures, needed = self.pictures, self.missing - ({self.sort} if self.iterations.playing else set())
         if not needed:
             return
         names = " and ".join(pictures.computed[key].label.lower() for key in sorted(needed))
