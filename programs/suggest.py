@@ -16,7 +16,6 @@ SLACK = 1.05, 1.0       # a radius is larger than the particle by this factor an
 SOFT_EDGE = 6.0         # px, of the mask between particle and background
 VISIBLE = 0.03          # signal over noise at a frequency where single particles still show something
 FINER = 1.33            # averages show finer details than single particles do
-CLEAR = 20.0            # signal-to-noise ratio of a good average
 
 
 # ---- the particle's radius
@@ -177,7 +176,10 @@ def suggested_limit(spectrum):
 
 @dataclass(frozen=True)
 class Rule:
-    """How many classes suit: items per class (of a usual set, at least, at most), fewest and most classes."""
+    """How many classes suit: items per class (of a usual set, at least, at most), fewest and most classes.
+
+    clear: signal-to-noise ratio of an average that is good enough
+    """
 
     usual: int
     least: int
@@ -185,16 +187,18 @@ class Rule:
     bearable: int       # per class, for few classes of a small set
     classes: tuple
     item: str
+    clear: float = 20.0
 
 
 IMAGES = Rule(300, 100, 500, 50, (2, 50), "particle")
+MANY = Rule(50, 20, 100, 20, (2, 100), "particle", 5.0)     # where views are meant to spread over several classes
 VOLUMES = Rule(60, 30, 200, 20, (2, 10), "subtomogram")
 
 
 def suggested_classes(count, snr=None, rule=IMAGES):
     """(number of classes, a sentence why) for so many items of a signal-to-noise ratio, where that is known."""
     if snr:
-        each = int(np.clip(CLEAR / snr, rule.least, rule.most))
+        each = int(np.clip(rule.clear / snr, rule.least, rule.most))
         why = f"the average of {each} {rule.item}s has a signal-to-noise ratio of about {each * snr:.2g}"
     else:
         each, why = rule.usual, f"{rule.usual} {rule.item}s make a clear average in most sets"

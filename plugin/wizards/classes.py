@@ -20,9 +20,8 @@ class ClassesPicture(Picture):
     title = "Number of classes"
     size = (10, 4)
 
-    def __init__(self, sample, value):
-        self.sample = sample
-        self.rule = suggest.VOLUMES if sample.volumes else suggest.IMAGES
+    def __init__(self, sample, value, rule):
+        self.sample, self.rule = sample, rule
         suggested, self.why = suggest.suggested_classes(sample.count, sample.noise_ratio, self.rule)
         self.suggestion, value = {"classes": suggested}, value or suggested
         highest = max(2, value, suggested, min(MOST, sample.count // FEWEST))
@@ -53,7 +52,7 @@ class ClassesPicture(Picture):
             axes.set_title(f"{self.rule.item}s per class; grey: too few", fontsize=9)
         else:
             axes.plot(classes, ratio * self.sample.count / classes)
-            axes.axhspan(1e-3, suggest.CLEAR / 4, color="0.9", zorder=0)
+            axes.axhspan(1e-3, self.rule.clear / 4, color="0.9", zorder=0)
             axes.set_title("signal over noise of a class average; grey: noisy", fontsize=9)
         low, high = axes.get_lines()[0].get_ydata()[[-1, 0]]
         axes.set_ylim(low / 2, high * 2)
@@ -93,7 +92,9 @@ class MlalignClassesWizard(LiveWizard):
                 (MlalignProtRefine2D, ["numberOfClassAvg"])]
 
     def picture(self, protocol, name):
-        return ClassesPicture(Sample(particles_of(protocol)), number(protocol, name, None))
+        sample, many = Sample(particles_of(protocol)), isinstance(protocol, MlalignProtRefine2D)
+        rule = suggest.VOLUMES if sample.volumes else suggest.MANY if many else suggest.IMAGES
+        return ClassesPicture(sample, number(protocol, name, None), rule)
 
     def answers(self, protocol, name, values):
         return {name: int(values["classes"])}

@@ -153,7 +153,7 @@ def test_pictures_of_noise(wizards):
     assert "cannot be told" in drawn(radius)
     resolution = wizards.resolution.ResolutionPicture(noise, 0.5, 0)
     assert not resolution.suggestion and "No frequency" in drawn(resolution)
-    assert "300 particles make a clear average" in drawn(wizards.classes.ClassesPicture(noise, 3))
+    assert "300 particles make a clear average" in drawn(wizards.classes.ClassesPicture(noise, 3, suggest.IMAGES))
     assert "degrees" in drawn(wizards.steps.StepPicture(noise, 5, 40))
 
 

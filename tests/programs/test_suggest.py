@@ -161,6 +161,8 @@ def test_no_spectrum_without_background():
     (320, None, suggest.IMAGES, 2, "fewer than 2 classes nothing is told apart"),
     (80, None, suggest.IMAGES, 1, "with fewer than 50 particles an average stays noisy"),
     (3, None, suggest.IMAGES, 1, "noisy"),
+    (937, 0.086, suggest.MANY, 16, "the average of 58 particles has a signal-to-noise ratio of about 5"),
+    (120, None, suggest.MANY, 2, "50 particles make a clear average"),
     (400, 0.2, suggest.VOLUMES, 4, "the average of 100 subtomograms"),
     (45, None, suggest.VOLUMES, 2, "fewer than 2 classes"),
     (5000, None, suggest.VOLUMES, 10, "more than 10 classes"),
@@ -178,7 +180,8 @@ def test_angular_step(resolution, diameter):
     assert suggest.angular_step(300, 100) == 180
 
 
-@pytest.mark.parametrize("step, rounded", [(9.56, 9.5), (9.8, 10), (2.0, 2.0), (0.97, 1.0), (0.93, 0.9), (0.01, 0.1), (180, 45)])
+@pytest.mark.parametrize("step, rounded", [
+    (9.56, 9.5), (9.8, 10), (2.0, 2.0), (0.97, 1.0), (0.93, 0.9), (0.01, 0.1), (180, 45)])
 def test_round_step(step, rounded):
     assert suggest.round_step(step) == pytest.approx(rounded)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlalign.protocols.tomo_form import REGIONS
-from mlalign.tests.protocols.scipion import BOX, PIXEL, new_ml2d, new_mlf2d, new_mref
+from mlalign.tests.protocols.scipion import BOX, PIXEL, new_ml2d, new_mlf2d, new_mref, new_refine2d
 from mlalign.tests.protocols.subtomograms import BOX as BOX3D
 from mlalign.tests.protocols.subtomograms import PIXEL as VOXEL
 from mlalign.tests.protocols.subtomograms import WEDGE, new_tomo
@@ -31,6 +31,12 @@ def mlf2d(imported):
 @pytest.fixture
 def mref(imported):
     with window(imported, new_mref(imported.project, imported.particles, imported.averages)) as form:
+        yield form
+
+
+@pytest.fixture
+def refine2d(imported):
+    with window(imported, new_refine2d(imported.project, imported.particles)) as form:
         yield form
 
 
@@ -122,7 +128,7 @@ def click(dialog, axes, x, y):
 
 # ---- radius
 
-@pytest.mark.parametrize("kind", ["ml2d", "mlf2d", "mref"])
+@pytest.mark.parametrize("kind", ["ml2d", "mlf2d", "mref", "refine2d"])
 def test_radius(request, kind):
     form = request.getfixturevalue(kind)
     first = use(form, "radius", move(radius=7))
@@ -226,6 +232,11 @@ def test_number_of_classes(ml2d):
     assert ml2d.protocol.numberOfClasses.get() == 5
     use(ml2d, "numberOfClasses", lambda dialog: press(dialog, "Suggest"))
     assert ml2d.protocol.numberOfClasses.get() == 2
+
+
+def test_number_of_classes_of_refine2d(refine2d):
+    assert use(refine2d, "numberOfClassAvg", lambda dialog: press(dialog, "Suggest")) == {"classes": 32}
+    assert 2 <= refine2d.protocol.numberOfClassAvg.get() <= 6 and refine2d.protocol.validate() == []
 
 
 def test_number_of_references(tomo):
