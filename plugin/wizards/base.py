@@ -18,7 +18,7 @@ class LiveWizard(Wizard):
             dialog.showWarning("No particles yet", "Choose the input particles first.", form.root)
             return
         try:
-            picture = self.picture(protocol, name)
+            picture = under_a_message(form.root, "Looking at the particles …", lambda: self.picture(protocol, name))
         except UserError as error:
             dialog.showError("Particles", f"{error}.", form.root)
             return
@@ -37,6 +37,23 @@ class LiveWizard(Wizard):
 
     def _names(self, protocol):
         return next(names for kind, names in self._targets if isinstance(protocol, kind))
+
+
+def under_a_message(window, message, work):
+    """What ``work()`` returns or raises; the message stands over the window meanwhile."""
+    outcome = []
+
+    def attempt():
+        try:
+            outcome.extend((work(), None))
+        except BaseException as error:      # it would be lost in Tk's loop, and the message would stay for ever
+            outcome.extend((None, error))
+
+    dialog.FlashMessage(window, message, func=attempt)
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result
 
 
 def particles_of(protocol):
