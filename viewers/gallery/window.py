@@ -311,8 +311,8 @@ class GalleryWindow(QMainWindow):
         self.subsets.said.connect(self.selection.say)
         self.selection.subset.show()
         self.selection.subset_asked.connect(
-            lambda kind: self.create_subset(kind, [int(self.pictures.keys[item])
-                                                   for item in self.view.selected_items()]))
+            lambda kind: self.create_subset(kind, sorted(int(self.pictures.keys[item])
+                                                         for item in self.view.selected_items())))
 
     def create_subset(self, kind, refs):
         """Make a set in the project of the classes of these numbers; the answer is told in the bar below.
