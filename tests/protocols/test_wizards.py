@@ -1,6 +1,6 @@
 """Wizards in their windows, beside a form: what the user chooses there comes back into the form."""
+import contextlib
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,35 +16,71 @@ pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display,
 MOST_WAITED = 200       # rounds of the window's loop
 
 
-@pytest.fixture
-def ml2d(imported):
-    with window(imported, new_ml2d(imported.project, imported.particles)) as form:
-        yield form
+@pytest.fixture(scope="module")
+def windows(imported, tomography):
+    """label -> the form's window; each is made once, for windows take long."""
+    kinds = {
+        "ml2d": lambda: new_ml2d(imported.project, imported.particles),
+        "mlf2d": lambda: new_mlf2d(imported.project, imported.particles),
+        "mref": lambda: new_mref(imported.project, imported.particles, imported.averages),
+        "refine2d": lambda: new_refine2d(imported.project, imported.particles),
+        "tomo": lambda: new_tomo(tomography.project, tomography.subtomograms, "outputSubTomograms")}
+    made = {}
+    with contextlib.ExitStack() as stack:
+        def form_of(label):
+            if label not in made:
+                made[label] = stack.enter_context(window(imported, kinds[label]()))
+            return made[label]
+
+        yield form_of
 
 
 @pytest.fixture
-def mlf2d(imported):
-    with window(imported, new_mlf2d(imported.project, imported.particles)) as form:
-        yield form
+def form_of(windows):
+    """The same; after the test all values are as they were."""
+    used = []
+
+    def tidy(label):
+        form = windows(label)
+        used.append((form, values_of(form)))
+        return form
+
+    yield tidy
+    for form, before in used:
+        for name, value in values_of(form).items():
+            if value != before[name]:
+                set_value(form, name, before[name])
+
+
+def values_of(form):
+    protocol = form.protocol
+    return {name: getattr(protocol, name).get() for name, _ in protocol.getDefinition().iterParams()
+            if name in form.widgetDict and not getattr(protocol, name).isPointer()}
 
 
 @pytest.fixture
-def mref(imported):
-    with window(imported, new_mref(imported.project, imported.particles, imported.averages)) as form:
-        yield form
+def ml2d(form_of):
+    return form_of("ml2d")
 
 
 @pytest.fixture
-def refine2d(imported):
-    with window(imported, new_refine2d(imported.project, imported.particles)) as form:
-        yield form
+def mlf2d(form_of):
+    return form_of("mlf2d")
 
 
 @pytest.fixture
-def tomo(tomography):
-    protocol = new_tomo(tomography.project, tomography.subtomograms, "outputSubTomograms")
-    with window(SimpleNamespace(project=tomography.project), protocol) as form:
-        yield form
+def mref(form_of):
+    return form_of("mref")
+
+
+@pytest.fixture
+def refine2d(form_of):
+    return form_of("refine2d")
+
+
+@pytest.fixture
+def tomo(form_of):
+    return form_of("tomo")
 
 
 def use(form, name, choose=None, accept=True):
@@ -57,7 +93,7 @@ def use(form, name, choose=None, accept=True):
 
     def found(rounds=0):
         windows = [child for child in form.root.winfo_children() if isinstance(child, LiveDialog)]
-        if not windows or not windows[0].winfo_viewable():
+        if not windows or not windows[0].grab_status():         # which it takes once it can be seen
             if rounds < MOST_WAITED:
                 form.root.after(20, found, rounds + 1)
             return
@@ -129,8 +165,8 @@ def click(dialog, axes, x, y):
 # ---- radius
 
 @pytest.mark.parametrize("kind", ["ml2d", "mlf2d", "mref", "refine2d"])
-def test_radius(request, kind):
-    form = request.getfixturevalue(kind)
+def test_radius(form_of, kind):
+    form = form_of(kind)
     first = use(form, "radius", move(radius=7))
     assert BOX // 4 < first["radius"] <= BOX // 2 - (2 if kind == "mref" else 0)     # -1 begins where it suggests
     assert form.protocol.radius.get() == 7
