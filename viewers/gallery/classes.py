@@ -16,7 +16,7 @@ class Classes(Pictures):
 
     table : their rows, with ``ref``, ``image``, and labels as in a run's block ``classes``
     """
-    default_sort, contents = "particles", "classes"
+    default_sort, contents, filter_example = "particles", "classes", "particles > 50 and resolution < 12"
     open_source = None          # the class of the averages' source, for sub-classes to say
 
     def __init__(self, title, table):

@@ -226,7 +226,7 @@ class Details(DetailsPane):
             self.image.show_image(None)
             self.numbers.fill([("Problem", str(error))])
         self._top.setDirection(QBoxLayout.LeftToRight if pictures.has_members else QBoxLayout.TopToBottom)
-        self.frc.setVisible(pictures.has_members)
+        self.frc.setVisible(pictures.has_development)       # elsewhere there never is any
         self.particles.setVisible(pictures.has_members)
         if pictures.has_members:
             self.particles.show_items(pictures, item, self.chosen)

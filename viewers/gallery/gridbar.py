@@ -61,10 +61,11 @@ class GridBar(QWidget):
     centred = pyqtSignal(bool)
     left = pyqtSignal()               # the keys go back to the thumbnails
 
-    def __init__(self, can_centre=True, parent=None):
+    def __init__(self, example, can_centre=True, parent=None):
+        """example: of a filter"""
         super().__init__(parent)
         panel, row = bar()
-        self.filter = QLineEdit(placeholderText="Filter: particles > 50 and resolution < 12")
+        self.filter = QLineEdit(placeholderText=f"Filter: {example}")
         clear = self.filter.addAction(theme.icon("cross"), QLineEdit.TrailingPosition)
         clear.setToolTip("Show everything (Esc)")
         clear.setVisible(False)

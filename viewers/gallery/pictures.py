@@ -42,6 +42,7 @@ class Pictures:
     told : key of the column whose numbers captions tell beside the name
     """
     has_members, aspect, unit, can_centre = False, 1, "images", True
+    filter_example = "3-7, 12 or a part of a name"
     told, iteration, has_development = "resolution", FINAL, False
     centred, most_compared = False, 3000        # up to as many are all looked at, to be sorted by what they look like
 

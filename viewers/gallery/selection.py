@@ -127,7 +127,7 @@ class SelectionBar(QWidget):
         self.strip = ThresholdStrip()
         panel, row = bar()
         self.status, self.message = QLabel(objectName="muted"), ElidedLabel(objectName="muted")
-        choose = QToolButton(text="Choose", popupMode=QToolButton.InstantPopup, toolTip="Choose items")
+        self.choose = choose = QToolButton(text="Choose", popupMode=QToolButton.InstantPopup, toolTip="Choose items")
         menu = QMenu(choose)
         for text, keys, signal in (("All", "Ctrl+A", self.all_asked), ("None", "Esc", self.none_asked),
                                    ("The others", "Ctrl+I", self.invert_asked)):

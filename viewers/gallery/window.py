@@ -1,6 +1,6 @@
 """The gallery's window: the grid, the details beside it, the bars, and the page of plots."""
 import numpy as np
-from PyQt5.QtCore import QTimer
+from PyQt5.QtCore import Qt, QTimer
 from PyQt5.QtGui import QKeySequence
 from PyQt5.QtWidgets import QMainWindow, QMessageBox, QShortcut, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -45,7 +45,7 @@ class GalleryWindow(QMainWindow):
         self.plots = self.make_pages() if run else []
         self.details = self.make_details()
         self.top = TopBar({"Classes": "The class averages", **{page.name: page.tip for page in self.plots}})
-        self.gridbar, self.selection = GridBar(pictures.can_centre), SelectionBar()
+        self.gridbar, self.selection = GridBar(pictures.filter_example, pictures.can_centre), SelectionBar()
         self.iterations, self.status, self.strip = IterationBar(), self.selection.status, self.selection.strip
         self._build()
         self._connect()
@@ -122,6 +122,9 @@ class GalleryWindow(QMainWindow):
         self.gridbar.filtered.connect(self.set_filter)
         self.gridbar.centred.connect(self.set_centred)
         self.gridbar.left.connect(self.view.setFocus)
+        self.view.setContextMenuPolicy(Qt.CustomContextMenu)
+        self.view.customContextMenuRequested.connect(
+            lambda place: self.selection.choose.menu().popup(self.view.viewport().mapToGlobal(place)))
         self.selection.all_asked.connect(self.view.selectAll)
         self.selection.none_asked.connect(self.view.clearSelection)
         self.selection.invert_asked.connect(self.view.invert)
