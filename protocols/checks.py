@@ -63,7 +63,7 @@ def few_particles(particles, classes, enough=FEW_PARTICLES):
     if particles >= enough * classes:
         return []
     return [f"{particles} particles make {particles // classes} per class on average, less than "
-            f"{enough}: the averages may stay noisy."]
+            f"{enough}: the averages may stay noisy.  They suffice for {max(1, particles // enough)}."]
 
 
 def not_normalised(particles):

@@ -129,7 +129,7 @@ def test_warnings(protocol, raw_particles):
     assert protocol.warnings() == []
     protocol.numberOfClasses.set(3)
     assert protocol.warnings() == ["120 particles make 40 per class on average, less than 50: the averages "
-                                   "may stay noisy."]
+                                   "may stay noisy.  They suffice for 2."]
     connect(protocol.inputParticles, raw_particles, "outputParticles")
     protocol.numberOfClasses.set(1)
     protocol.normaliseParticles.set(NEVER)

@@ -143,8 +143,8 @@ def test_unreadable_volumes(protocol, tomography):
 
 
 def test_warnings(protocol, tomography, monkeypatch):
-    assert protocol.warnings() == [f"{COUNT} particles make 8 per class on average, less than 20: the averages may stay "
-                                   "noisy."]
+    assert protocol.warnings() == [f"{COUNT} particles make 8 per class on average, less than 20: the averages may "
+                                   "stay noisy.  They suffice for 1."]
     protocol.numberOfReferences.set(1)
     assert protocol.warnings() == []
     monkeypatch.setattr("mlalign.protocols.tomo_checks.volume_background", lambda _: (3.0, 20.0))
