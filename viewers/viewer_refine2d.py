@@ -6,7 +6,7 @@ from pyworkflow.protocol.params import IntParam, LabelParam, Line, Positive
 from mlalign.programs.errors import UserError
 from mlalign.protocols import MlalignProtRefine2D
 
-from . import alignments, particle_map
+from . import cycles, particle_map
 from .spectra import result_name
 from .style import grid
 from .viewer_base import Group
@@ -35,16 +35,6 @@ IMAGES = {
                       "The averages that the cycle began with, filtered, centred and aligned to each other, so that "
                       "their differences are those of the particles and not of how they lie."),
 }
-PLOTS = {
-    **alignments.PLOTS,
-    "meanCC": alignments.PLOTS["meanCC"]._replace(meaning=(
-        "Mean over the particles of the correlation with their class average. It rises and levels off.")),
-    "changed": alignments.PLOTS["changed"]._replace(meaning=(
-        "The share of the particles that went to another class than before. It falls and levels off, rarely to zero: "
-        "classes that resemble each other go on exchanging particles.")),
-    "signalChange": alignments.PLOTS["signalChange"]._replace(meaning=(
-        "The largest relative change of a class average from one cycle to the next.")),
-}
 
 
 class MlalignViewerRefine2D(MlalignViewerMref):
@@ -69,7 +59,7 @@ class MlalignViewerRefine2D(MlalignViewerMref):
 
     def _groups(self):
         first, *others = super()._groups()
-        return [first._replace(title="Cycles", plots=PLOTS), *others,
+        return [first._replace(title="Cycles", plots=cycles.PLOTS), *others,
                 Group("Particles among the eigenimages", particle_map.PLOTS, self._showMaps)]
 
     def _getVisualizeDict(self):
@@ -77,7 +67,7 @@ class MlalignViewerRefine2D(MlalignViewerMref):
 
     def _showPlots(self, *names):
         return self._history(lambda history: plot_view(
-            alignments.draw, history, names, f"{self.protocol.getRunName()}: cycles", eps=self.protocol.eps.get()))
+            cycles.draw, history, names, f"{self.protocol.getRunName()}: cycles", eps=self.protocol.eps.get()))
 
     def _showMaps(self, *names):
         """A window for each."""

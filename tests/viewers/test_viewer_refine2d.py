@@ -10,6 +10,7 @@ from mlalign.programs.msa2d_results import Refine2dRun
 from mlalign.programs.results import FINAL, Run
 from mlalign.tests.protocols import scipion  # first: it makes Scipion's environment
 from mlalign.tests.viewers.refine2d_files import make_refine2d
+from mlalign.viewers import cycles
 
 pytestmark = pytest.mark.usefixtures("close_figures")
 
@@ -122,8 +123,16 @@ def test_threshold_only_where_it_counts(make_viewer):
 
 def test_help_speaks_of_classes(make_viewer):
     viewer = make_viewer(0)
-    for name in ("meanCC", "changed", "signalChange"):
+    for name in ("meanCC", "changed"):
         assert "reference" not in viewer.getDefinition().getParam(name).getHelp()
+
+
+def test_averages_that_turn_have_no_signal_change(make_viewer, open_window):
+    viewer = make_viewer(2)
+    assert "signalChange" not in viewer._getVisualizeDict()
+    window = open_window(viewer.protocol.getRun().classes_file(), "--plots")
+    titles = [axes.get_title(loc="left") for axes in window.convergence.canvas.figure.axes]
+    assert titles == [plot.title for plot in cycles.PLOTS.values()]
 
 
 def test_nothing_to_show_yet(make_viewer):

@@ -74,9 +74,11 @@ class PlotPage(QWidget):
 
 def draw_history(figure, run, iteration, only):
     """All plots of a run's history as it is now, whatever the iteration."""
-    from .. import alignments, plots, style
-    aligned = MrefRun.of_run(run)
-    if aligned is None:
+    from .. import alignments, cycles, plots, style
+    aligned, by_cycles = MrefRun.of_run(run), Refine2dRun.of_run(run)
+    if by_cycles is not None:
+        cycles.draw(figure, by_cycles.history(), style=style.DARK)
+    elif aligned is None:
         plots.draw(figure, run.history(), style=style.DARK)
     else:
         alignments.draw(figure, aligned.history(), style=style.DARK)
