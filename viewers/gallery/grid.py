@@ -103,6 +103,12 @@ class ThumbnailModel(QAbstractListModel):
             self._pool.start(_ReadTask(self._ready, key, self.pictures, item, self.levels, size, self.aspect))
         return None
 
+    def forget(self):
+        """Thumbnails asked for and not read yet are not read, unless they are asked for again."""
+        if self._pool is not None:
+            self._pool.clear()
+            self._pending.clear()
+
     def stop(self):
         """Forget thumbnails still to be read; to be called before the model is deleted."""
         if self._pool is not None:
@@ -111,9 +117,7 @@ class ThumbnailModel(QAbstractListModel):
 
     def _renew(self, levels):
         self.levels, self._version = levels, next(_versions)
-        if self._pool is not None:
-            self._pool.clear()
-            self._pending.clear()
+        self.forget()
 
     def _keep(self, key, image):
         pixmap = QPixmap.fromImage(image)
@@ -255,11 +259,17 @@ class ThumbnailView(QListView):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarAlwaysOn)     # no jumps when it would come and go
         scroll = self.verticalScrollBar()
         scroll.rangeChanged.connect(lambda lowest, highest: scroll.setEnabled(highest > lowest))
+        scroll.valueChanged.connect(self._scrolled)
         self.setMouseTracking(True)
         self._arrange()
 
     def columns(self):
         return max(1, self._width() // self.delegate.card_size(self.size).width())
+
+    def _scrolled(self):
+        """What has gone out of view need not be read; what is in view is asked for again when it is painted."""
+        self.model().forget()
+        self.viewport().update()
 
     def _width(self):
         return self.viewport().width() - 1        # Qt starts a new row when a card would end at the border
