@@ -13,7 +13,6 @@ from pyworkflow.protocol.params import (
 
 from .form import FormWriter
 from .ml2d_help import MANUAL
-from .particles import AS_SET as AS_SET
 from .particles import define_particles, define_phase_flipped
 
 AUTOMATIC, ANGSTROM, DIGITAL = range(3)      # choices of limitResolution
