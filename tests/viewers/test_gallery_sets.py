@@ -21,6 +21,14 @@ from mlalign.viewers.tomo.volumes import open_any
 COUNT, CLASSES = 60, 4
 
 
+def looking(number):
+    """Scipion's transform of a projection along rot = 6 number, tilt = 3 number, made as Xmipp's plugin makes it."""
+    from pwem.convert.transformations import euler_matrix
+    projecting = euler_matrix(*(-np.deg2rad([6 * number, 3 * number, 25])), "szyz")
+    projecting[:3, 3] = 3, 4, 0
+    return np.linalg.inv(projecting)
+
+
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """A folder as of a project, with sets that Scipion's own classes wrote; and the columns of the particles."""
@@ -31,6 +39,7 @@ def sets(tmp_path_factory):
         SetOfClasses3D,
         SetOfParticles,
         SetOfVolumes,
+        Transform,
         Volume,
     )
 
@@ -77,6 +86,7 @@ def sets(tmp_path_factory):
 
     def item(image, number):
         image.setClassId(1 + number % 2)
+        image.setTransform(Transform(looking(number)))
 
     def update(one):
         volume = Volume()
@@ -144,6 +154,16 @@ def test_the_window_of_a_set_of_classes(sets, open_window):
     settle(window)
     window.set_filter(f"size >= {counts.max()}")
     assert shown(window) == [int(np.argmax(counts)) + 1] and chosen(window) == shown(window)
+
+
+def test_where_the_particles_of_volumes_look(sets):
+    pictures = opened(sets, "classes3D.sqlite")
+    rot, tilt = np.deg2rad([6, 3])[:, None] * np.arange(0, COUNT, 2)      # of class 1
+    expected = np.stack([np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)], axis=1)
+    np.testing.assert_allclose(pictures.directions(0), expected, atol=1e-6)
+    spread = pictures.particles([0, 1])
+    assert sorted(spread["angleTilt"]) == pytest.approx(sorted(3.0 * np.arange(COUNT)), abs=1e-4)
+    assert np.sqrt(sum(spread[f"shift{axis}"] ** 2 for axis in "XYZ")) == pytest.approx(5)
 
 
 def test_the_window_of_classes_of_volumes(sets, open_window):

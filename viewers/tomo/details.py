@@ -255,7 +255,7 @@ class DrawnPane(QWidget):
 class VolumeDetails(DetailsPane):
     """Everything known about one volume: its slices, its numbers, and of a class the FSC and where it was seen from.
 
-    classes: whether the volumes are a run's classes
+    classes: whether the volumes are classes, of a run or a set
     """
 
     def __init__(self, classes, parent=None):
@@ -308,6 +308,7 @@ class VolumeDetails(DetailsPane):
             curve = None
             self.numbers.fill([*pictures.numbers(item), ("Problem", _breakable(error))])
         self.fsc.show_curve(curve, pictures.pixel_size)
+        self.fsc.setVisible(pictures.has_development)       # elsewhere there never is any
         self.drawn.show_item(pictures, item, self.chosen)
 
 

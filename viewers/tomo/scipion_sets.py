@@ -18,9 +18,11 @@ from ...programs.formats.located import split_location
 from ...programs.formats.star import MetaData
 from ...programs.formats.volumes import VolumeSource
 from ...programs.geometry import pose_parameters
+from ...programs.geometry3d import euler_angles
 from ..gallery.classes import Classes, members_of
 from ..gallery.columns import varying_columns
 from ..gallery.pictures import FilePictures
+from . import sphere
 
 SUFFIX = ".sqlite"
 OUR_PREFIX = "_mlalign"         # of attributes that hold our programs' columns: _mlalignPMax is pMax
@@ -42,11 +44,12 @@ def open_set(path):
     return FilePictures(path, ImageSource(table, Path(path).parent))
 
 
-def read_set(path, prefix=""):
+def read_set(path, prefix="", spatial=False):
     """The items of a set, or of its class whose tables begin with ``prefix``, as :class:`MetaData`.
 
+    spatial: whether transforms turn in space; otherwise they are taken for those of images in a plane.
     Columns: itemId, enabled, image, samplingRate (Å/px) when it is known, of classes ref and classCount, of particles
-    with a 2-D transform their pose, and all numbers by their attributes' names.
+    with a transform its pose, and all numbers by their attributes' names.
     """
     with closing(_connect(path)) as database:
         try:
@@ -62,7 +65,10 @@ def read_set(path, prefix=""):
     kinds = {name: kind for name, (_, kind) in attributes.items()}
     if not values["id"] and not prefix:
         raise UserError(f"{path}: the set has no items")
-    return MetaData(_columns(path, values, found, kinds, properties), path)
+    columns = _columns(path, values, found, kinds, properties)
+    if values["id"] and None not in found.get(MATRIX, [None]):
+        columns.update((_poses3d if spatial else _poses)(np.array([json.loads(text) for text in found[MATRIX]])))
+    return MetaData(columns, path)
 
 
 class SetClasses(Classes):
@@ -95,7 +101,13 @@ def _volume_classes():
             self.path = path
 
         def member_tables(self, items):
-            return [read_set(self.path, _tables_of(self.refs[item])) for item in items]
+            return [read_set(self.path, _tables_of(self.refs[item]), spatial=True) for item in items]
+
+        def directions(self, item):
+            members = self.particles([item])
+            if "angleTilt" not in members:
+                return None
+            return sphere.viewing_directions(*(members[label] for label in ("angleRot", "angleTilt", "anglePsi")))
 
     return SetVolumeClasses
 
@@ -139,15 +151,23 @@ def _columns(path, values, found, kinds, properties):
         if kind in NUMBERS and name not in NOT_NUMBERS and not name.startswith(REPRESENTATIVE) and set(found[name]) != {
                 None}:
             columns.setdefault(_label(name), np.array([np.nan if v is None else v for v in found[name]], float))
-    if count and None not in found.get(MATRIX, [None]):
-        columns.update(_poses(found[MATRIX]))
     return columns
 
 
-def _poses(matrices):
-    """Columns of the 2-D poses in transforms, each the text of a 4 x 4 matrix."""
-    found = np.array([json.loads(text) for text in matrices])[:, [0, 1, 3]][:, :, [0, 1, 3]]
-    return dict(zip(("anglePsi", "shiftX", "shiftY", "flip"), pose_parameters(found)))
+def _poses(transforms):
+    """Columns of the poses of images in their plane, in transforms (N, 4, 4)."""
+    plane = transforms[:, [0, 1, 3]][:, :, [0, 1, 3]]
+    return dict(zip(("anglePsi", "shiftX", "shiftY", "flip"), pose_parameters(plane)))
+
+
+def _poses3d(transforms):
+    """Columns of the rotations and translations in transforms (N, 4, 4).
+
+    The third column of a rotation is where its particle looks, for subtomograms, which it takes to their class's
+    frame, as well as for images of a SetOfClasses3D: Scipion keeps the inverse of the matrix that projects.
+    """
+    angles = zip(("angleRot", "angleTilt", "anglePsi"), euler_angles(transforms[:, :3, :3]))
+    return {**dict(angles), **dict(zip(("shiftX", "shiftY", "shiftZ"), transforms[:, :3, 3].T))}
 
 
 def _posed(table):

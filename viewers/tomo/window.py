@@ -6,6 +6,7 @@ from PyQt5.QtGui import QColor, QFont
 from PyQt5.QtWidgets import QShortcut
 
 from ..gallery import theme
+from ..gallery.classes import Classes
 from ..gallery.controls import Choice, bar
 from ..gallery.grid import ThumbnailDelegate
 from ..gallery.pages import Page, PlotPage
@@ -61,7 +62,7 @@ class VolumeWindow(GalleryWindow):
         return [controls, *super().above_grid()]
 
     def make_details(self):
-        return VolumeDetails(classes=self.run is not None)
+        return VolumeDetails(classes=isinstance(self.pictures, Classes))
 
     def make_pages(self):
         self.convergence = PlotPage(_draw_history)
