@@ -27,9 +27,18 @@ ROOT = Path(__file__).parent
 
 
 def pytest_configure(config):
-    """Give windows a display of their own where there is none."""
-    if os.environ.get("DISPLAY") or shutil.which("Xvfb") is None:
-        return
+    """Give windows a display of their own where there is none, in every process that tests."""
+    shares = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if not os.environ.get("DISPLAY") and not shares:
+        display = start_display()
+        if display:
+            os.environ["DISPLAY"] = display
+
+
+def start_display():
+    """Start a display that lives as long as this process; its name, or None where that is impossible."""
+    if shutil.which("Xvfb") is None:
+        return None
     end, _ = os.pipe()                  # the other side stays open as long as this process lives
     read, write = os.pipe()
     subprocess.Popen(["sh", "-c", XVFB.format(write)], stdin=end, pass_fds=[write],
@@ -39,8 +48,7 @@ def pytest_configure(config):
     ready, _, _ = select.select([read], [], [], PATIENCE)
     with os.fdopen(read) as pipe:       # the whole line: Xvfb ends when nobody reads the rest
         number = pipe.readline().strip() if ready else ""
-    if number:                          # nothing comes when it failed
-        os.environ["DISPLAY"] = f":{number}"
+    return f":{number}" if number else None         # nothing comes when it failed
 
 
 def pytest_collection_modifyitems(items):
