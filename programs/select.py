@@ -10,7 +10,7 @@ Choose classes of a finished or running classification, by name or by score, and
 Every class of RUN gets a score from 0 to 1, the weighted mean of four parts, which the printed table shows:
 
   signal (45 %)      how much more of its particles the average explains than noise would let it
-  resolution (25 %)  how far in frequency the average can be trusted
+  resolution (25 %)  how far in frequency the average can be trusted; at most twice the signal
   stability (15 %)   how little the average and its members changed in the last iterations
   size (15 %)        number of particles
 

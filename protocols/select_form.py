@@ -29,8 +29,9 @@ choose
 
     The score is the weighted mean of four parts.  *Signal* (45 %): how much more of its particles the average explains
     than noise would let it; what junk has, it has at the rim as well as in the middle.  *Resolution* (25 %): how far
-    in frequency the average can be trusted.  *Stability* (15 %): how little the average and its members changed in the
-    last iterations.  *Size* (15 %).  Signal and resolution are relative to the better classes of the same run.
+    in frequency the average can be trusted; at most twice the signal.  *Stability* (15 %): how little the average and
+    its members changed in the last iterations.  *Size* (15 %).  Signal and resolution are relative to the better
+    classes of the same run.
 
     *from a list*: the classes named below.
 

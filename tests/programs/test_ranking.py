@@ -67,6 +67,16 @@ def test_halves_that_agree_do_not_save_noise(mixed):
     assert found.resolution[NOISE - 1] < 0.5 * found.resolution[0] and found.parts["resolution"][NOISE - 1] < 0.5
 
 
+def test_fine_detail_without_signal_is_none():
+    """However far halves agree, and the average is clear of its rim."""
+    rng = np.random.default_rng(7)
+    averages = np.stack([2 * phantoms(1, SIZE)[0], 0.2 * phantoms(1, SIZE)[0]])
+    members = averages[:, None] + rng.normal(0, 1, (2, 50, SIZE, SIZE))
+    found = rank_classes(evidence(averages, [5000, 5000], members, halves=np.array([0.3, 0.3])))
+    assert found.parts["resolution"][0] == 1
+    assert found.parts["resolution"][1] == pytest.approx(2 * found.parts["signal"][1]) and found.resolution[1] > 0.1
+
+
 def test_the_score_is_the_weighted_mean_of_the_parts(ranked):
     for k in range(len(ranked.refs)):
         wanted = sum(WEIGHTS[name] * ranked.parts[name][k] for name in WEIGHTS) / sum(WEIGHTS.values())
