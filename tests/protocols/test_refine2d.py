@@ -162,6 +162,15 @@ def test_phases_stay_without_ctf(protocol, fresh):
         assert not parsed(protocol).phase_flip and protocol._signature() != signature
 
 
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_run_goes_on_after_changes_of_how_far_and_how_fast(protocol, name):
+    """And after a change of anything else it begins anew."""
+    before = protocol._whatIsComputed(protocol._options())
+    with changed(protocol, {name: CHANGES[name][0]}):
+        same = protocol._whatIsComputed(protocol._options()) == before
+    assert same == (name in {"numberOfIterations", "eps", "numberOfThreads", "numberOfMpi", "memory"})
+
+
 # ---- more options
 
 @pytest.mark.parametrize("text, options", [
