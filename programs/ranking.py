@@ -13,7 +13,8 @@ resolution  The frequency up to which the average can be trusted: where its halv
             one reference agree in noise, too, and a class of pure noise has the highest FRC of all: so the second
             counts.  Fine detail that next to nothing is made of is none: this part is at most twice the signal.
 stability   Over the last transitions between iterations: the correlation of the average with its predecessor times
-            the share of members that stayed (those of both times among those of either).
+            the share of members that stayed (those of both times among those of either); of refine2d, whose averages
+            turn from cycle to cycle, this share alone.
 size        Number of particles, compared with the mean class.
 
 Signal and resolution are relative to what the better classes of the same run have: 1 for those that hold the best
@@ -30,6 +31,7 @@ from .formats.images import ImageSource
 from .formats.star import MetaData
 from .formats.volumes import VolumeSource
 from .members import members_at, particles_of
+from .msa2d_results import Refine2dRun
 from .phantoms import ball
 from .results import FINAL
 from .select import THRESHOLD
@@ -265,12 +267,17 @@ def _stability(run, iteration, refs, notes):
     if len(there) < 2:
         notes.append("stability: fewer than two iterations are there")
         return None
-    values = [_transition(run, refs, *pair) for pair in zip(there, there[1:])]
+    turning = not isinstance(run, TomoRun) and Refine2dRun.of_run(run) is not None
+    if turning:
+        notes.append("stability: of the members alone, for averages of refine2d turn from cycle to cycle")
+    values = [_transition(run, refs, *pair, turning) for pair in zip(there, there[1:])]
     return np.mean(values, axis=0)
 
 
-def _transition(run, refs, before, after):
+def _transition(run, refs, before, after, turning):
     stay = np.array(_staying(run, refs, before, after))
+    if turning:
+        return stay
     first, second = (_averages_of(run, number, refs) for number in (before, after))
     return stay * np.array([_correlation(one, other) for one, other in zip(first, second)])
 

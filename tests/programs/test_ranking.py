@@ -1,4 +1,5 @@
 """Scores of classes: each part against an obvious reference, and junk below particles."""
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -186,6 +187,16 @@ def test_stability_is_correlation_times_the_share_that_stayed(tmp_path):
         was, now = set(rows["itemId"][rows["ref"] == k + 1]), set(changed["itemId"][changed["ref"] == k + 1])
         wanted = np.corrcoef(first[k].ravel(), second[k].ravel())[0, 1] * len(was & now) / len(was | now)
         assert found[k] == pytest.approx(max(wanted, 0), abs=1e-5)
+
+
+def test_averages_that_turn_are_not_compared(tmp_path):
+    """Those of refine2d."""
+    references = phantoms(2, SIZE)
+    run, _ = fabricate.make_run(tmp_path, references, count=60, iterations=2)
+    assert (rank(run).parts["stability"] < 1).all()
+    Path(f"{run.oroot}0_refine2d_parms.json").write_text("{}")
+    found = rank(run)
+    assert (found.parts["stability"] == 1).all() and any("of the members alone" in note for note in found.notes)
 
 
 def test_one_iteration_has_no_stability(mixed):
