@@ -135,6 +135,12 @@ def test_averages_that_turn_have_no_signal_change(make_viewer, open_window):
     assert titles == [plot.title for plot in cycles.PLOTS.values()]
 
 
+def test_gallery_knows_contrast_and_how_many_are_in_the_average(make_viewer, open_window):
+    run = make_viewer(1).protocol.getRun()
+    numbers = dict(open_window(run.classes_file()).pictures.numbers(0))
+    assert numbers["Contrast"] == "2" and numbers["In the average"] == f"{run.classes()['used'][0]}"
+
+
 def test_nothing_to_show_yet(make_viewer):
     viewer = make_viewer(0)
     assert "No iteration" in visualize(viewer, "showClasses")[0].getMessage()

@@ -55,6 +55,8 @@ def class_columns(table):
         "mirrorFraction": Column("Mirrored", column("mirrorFraction"), lambda value: f"{100 * value:.0f} %",
                                  percent=True),
         "maxCC": Column("Correlation", column("maxCC"), "{:.3f}".format),
+        "used": Column("In the average", column("used"), "{:,.0f}".format),
+        "contrast": Column("Contrast", column("contrast"), "{:.3g}".format),
         "signalChange": Column("Signal change", column("signalChange") / 1000, "{:.2g}".format),
     }
     return {key: column for key, column in columns.items()
