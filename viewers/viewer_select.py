@@ -32,8 +32,9 @@ class MlalignViewerSelect(ProtocolViewer):
         for name, (label, _) in AVERAGES.items():
             form.addParam(name, LabelParam, label=label,
                           help="The averages with their sizes, scores and the parts of these; sort them by any.")
-        group = form.addGroup("Outputs in Scipion's viewer")
-        for name, _ in self.protocol.iterOutputAttributes():
+        outputs = [name for name, _ in self.protocol.iterOutputAttributes()]
+        group = form.addGroup("Outputs in Scipion's viewer") if outputs else None
+        for name in outputs:
             group.addParam(_line(name), LabelParam, label=name.removeprefix("output"))
 
     def _getVisualizeDict(self):
