@@ -163,7 +163,7 @@ class Classification:
                           np.random.default_rng([self.seed, 0]), self.log)
         some, start = starter.run(self.files if self._first else _NoFiles(), places)
         if len(some) == len(inputs.used):
-            self.averages, self.images = start.averages, self._images(inputs.used, start.averages.poses.place)
+            self.averages, self.images = start.averages, start.particles
         else:
             places[some] = start.averages.poses.place
             self._begin_from(start.averages.filtered(self.geometry.mask), places)
@@ -184,7 +184,7 @@ class Classification:
             references = geometry.padded(references)
         self.images = images = self._images(inputs.used, places)
         limits = images.limits(images.ours, self.similar.aligner, Poses.at(places))
-        search = replace(geometry.search, pool=self.workers.map)
+        search = replace(geometry.search, climbs=None, pool=self.workers.map)
         best, _ = Aligner(search, images.bank).run(references, limits)
         labels, score = (self.ranks.gather(column) for column in (best.ref, best.score))
         poses = Poses.shifted(*(self.ranks.gather(column) for column in (best.mirrored, best.psi, best.x, best.y)),

@@ -72,10 +72,11 @@ class Msa2dFiles(MrefFiles):
     def write_features(self, features, shape, pca, coefficients):
         """The invariants (S, F) that first classes come from, their basis and the images' coefficients (S, V).
 
-        shape: of the features as an image; None for a row.
+        shape: of the features as an image; None for mere numbers, which are rows of one image.
         """
+        images = features[None] if shape is None else features.reshape(-1, *shape)
+        eman_files.write_images(self.outdir / "input_fp.hdf", images)
         shape = shape or (1, features.shape[1])
-        eman_files.write_images(self.outdir / "input_fp.hdf", features.reshape(-1, *shape))
         eman_files.write_basis(self.outdir / "input_fp_basis.hdf", pca.mean_.reshape(shape),
                                pca.components_.reshape(-1, *shape), pca.singular_values_,
                                pca.explained_variance_ratio_)

@@ -15,6 +15,7 @@ from .options import GIB
 
 REACH = 4.0               # px around where a particle is that are searched, at least
 REACH_OF_BOX = 16         # a larger box has this fraction of it
+CLIMBS = 2                # hills climbed for every image and reference
 FAR = 0.5                 # of the reach, from which on the particle is put into the middle again
 
 
@@ -44,7 +45,7 @@ class Geometry:
         self.box = self.rings.n                     # of averages, wide enough for shifts
         self.mask = (image_filters.distances(self.box) <= radius).astype(float)
         # images are matched part by part, each by one worker
-        self.search = Search(self.rings, self.mask, radius, 1.0, self.reach)
+        self.search = Search(self.rings, self.mask, radius, 1.0, self.reach, climbs=CLIMBS)
         self.pool = pool
 
     def padded(self, images):

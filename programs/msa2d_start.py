@@ -7,6 +7,7 @@ from .engine.estimator import Estimator, Settings
 from .engine.footprint import Footprint
 from .engine.grouping import group
 from .engine.invariants import Components
+from .engine.matching import masked
 from .engine.poses2d import Poses
 from .engine.starts import random_start, start_maxres
 from .engine.subspace import normalised
@@ -24,11 +25,12 @@ OFFSET = 3.0              # px: deviation of particles from their rough centres,
 @dataclass
 class Start:
     """First classes of the particles ``which`` (S,): :class:`.msa2d_averages.ClassAverages` of them, and the averages
-    (K, n, n) as they are written."""
+    (K, n, n) as they are written; particles: their :class:`.msa2d_images.Images`."""
 
     which: np.ndarray
     averages: object
     images: np.ndarray
+    particles: object
 
 
 class Starter:
@@ -61,7 +63,7 @@ class Starter:
         return some, start
 
     def _start(self, images, averages):
-        return Start(images.which, averages, self.geometry.cropped(averages.images))
+        return Start(images.which, averages, self.geometry.cropped(averages.images), images)
 
     # ---- invariants
 
@@ -98,13 +100,13 @@ class Starter:
         return normalised(coefficients) if self.options.normproj and shape else coefficients
 
     def _harmonics(self, images, places):
-        """Harmonics (S, size) of images with what is at ``places`` (S, 2) in the middle, masked."""
+        """Harmonics (S, size) of images with what is at ``places`` (S, 2) in the middle, masked and without a mean."""
         rings, mask = self.geometry.rings, self.geometry.mask
 
         def of(rows):
             whole = np.floor(places[rows] + 0.5).astype(int)
-            cut = images.bank.cut(self.inputs.source.read(images.which[rows]), whole) * mask
-            samples = rings.sample(cut.astype(np.float32))
+            cut = images.bank.cut(self.inputs.source.read(images.which[rows]), whole)
+            samples = rings.sample(masked(cut, mask)[0].astype(np.float32))
             moved = (samples[0] + 1j * samples[1]) * rings.phase(whole - places[rows])
             return rings.expand(np.stack([moved.real, moved.imag]).astype(np.float32))
 

@@ -89,7 +89,8 @@ class Search:
 
     rings: :class:`.rings.Rings`.  mask: (n, n), what pixels of references weigh.  radius: of the mask.
     step: of the shifts in pixels.  reach: the longest shift wanted, in pixels.
-    exhaustive: score everything on the fine grid.
+    exhaustive: score everything on the fine grid.  climbs: how many of an image's candidates, the best by the coarse
+    search, are climbed; None: all that may lead to its highest top.
     """
 
     rings: object
@@ -98,6 +99,7 @@ class Search:
     step: float
     reach: float
     exhaustive: bool = False
+    climbs: int = None
     pool: object = field(default=map, repr=False)
 
     # ---- the grids -------------------------------------------------------------------------------------------
@@ -175,7 +177,7 @@ class Search:
         return self.rings.phase(self.step * self.places)
 
     @cached_property
-    def _fine_phase(self):
+    def fine_phase(self):
         return self.rings.phase(self.step * self.fine_places)
 
     @cached_property
@@ -284,44 +286,6 @@ class Search:
         found.score = found.score * norm[found.image, found.ref]
         return found
 
-    def unturned(self, views, references, norm, limits):
-        """:class:`Found`, like :meth:`run`, the best shift of one reference that is not turned or mirrored.
-
-        All shifts of the lattice within the limits are scored; the top is that of parabolas through the best one.
-        """
-        template = self.rings.shifted(references.samples[0], self._fine_phase) * self.rings.metric
-        x, y = self.step * self.fine_places.T
-        factor = self._inverse_at(views.inverse, x, y)
-        low_x, high_x, low_y, high_y = (column[:, None] for column in np.asarray(limits, float).T)
-        inside = (x >= low_x) & (x <= high_x) & (y >= low_y) & (y <= high_y)
-        score = np.where(inside, views.x @ template.T * factor * norm, -np.inf)
-        best = score.argmax(1)
-        rows = np.flatnonzero(np.isfinite(score.max(1)) & (score.max(1) > 0))
-        at = self.fine_places[best[rows]]
-        offset = np.zeros((len(rows), 2))
-        for axis in (0, 1):
-            step = np.eye(2, dtype=int)[axis]
-            before, after = self._score_at(score, rows, at - step), self._score_at(score, rows, at + step)
-            bend = before + after - 2 * score[rows, best[rows]]
-            free = np.isfinite(bend) & (bend < 0)
-            offset[free, axis] = ((before - after) / (2 * np.where(free, bend, -1)))[free].clip(-1, 1)
-        place = self.step * (at + offset)
-        none = np.zeros(len(rows), int)
-        return Found(rows, none, none, score[rows, best[rows]], np.zeros(len(rows)), *place.T)
-
-    def _inverse_at(self, inverse, x, y):
-        """(N, T): one over the deviations of the images inside the mask moved to the whole pixels nearest x, y (T,)."""
-        column, row = (np.rint(v).astype(int).clip(-self.margin, self.margin) + self.margin for v in (x, y))
-        return inverse[:, row, column]
-
-    def _score_at(self, score, rows, places):
-        """Scores (C,) of images ``rows`` at lattice points (C, 2); -inf where there is none."""
-        edge = len(self.index) // 2
-        x, y = places.T + edge
-        inside = (np.minimum(x, y) >= 0) & (np.maximum(x, y) < len(self.index))
-        which = np.where(inside, self.index[y.clip(0, 2 * edge), x.clip(0, 2 * edge)], -1)
-        return np.where(which >= 0, score[rows, which], -np.inf)
-
     def _allowed(self, limits):
         """bool (N, G, G): whole-pixel shifts from which a coarse cell may lead to one within the limits."""
         pixel = np.arange(-self.margin, self.margin + 1)
@@ -356,6 +320,8 @@ class Search:
             parts.append(found)
         image, ref, mirrored, angle, shift, score = (np.concatenate(column) for column in zip(*parts))
         good = score * norm[here][image, ref] >= self._floor(top[image], references.loss[ref], freedom)
+        if self.climbs:
+            good &= _rank(image, score * norm[here][image, ref]) < self.climbs
         return [column[good] for column in (image + rows[0], ref, mirrored, angle, shift, score)]
 
     def _floor(self, top, loss, freedom):
@@ -376,7 +342,7 @@ class Search:
         """:class:`Found` of one reference's candidates."""
         rings, last = self.rings, references.rings
         layout = rings.start[:last], rings.each[:last]
-        templates = rings.shifted(references.samples[ref[0]], self._fine_phase, last)
+        templates = rings.shifted(references.samples[ref[0]], self.fine_phase, last)
         templates *= rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
         climbing.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
@@ -392,6 +358,15 @@ def _between(maps, offset):
     (fx, fy), (x, y), b = (offset - first).T, first.T + middle, np.arange(len(maps))
     return ((1 - fy) * ((1 - fx) * maps[b, y, x] + fx * maps[b, y, x + 1])
             + fy * ((1 - fx) * maps[b, y + 1, x] + fx * maps[b, y + 1, x + 1]))
+
+
+def _rank(image, score):
+    """(C,) place of every candidate among those of its image, from 0 for the best."""
+    order = np.lexsort((-score, image))
+    begin = np.flatnonzero(np.diff(image[order], prepend=-1))
+    rank = np.empty(len(image), int)
+    rank[order] = np.arange(len(image)) - np.repeat(begin, np.diff(begin, append=len(image)))
+    return rank
 
 
 def _empty(count):

@@ -185,6 +185,18 @@ def add_unshifted(samples, kx, ky, shift, weight, total):
             total[1, p] += c * samples[b, 1, p] + s * samples[b, 0, p]
 
 
+@_fast
+def unshifted(samples, kx, ky, shift):
+    """Samples (B, 2, P) of images shifted by -shift (B, 2) = (x, y) px, in place."""
+    for b in range(len(samples)):
+        x, y = np.float32(shift[b, 0]), np.float32(shift[b, 1])
+        for p in range(len(kx)):
+            c, s = _cos_sin(kx[p] * x + ky[p] * y)
+            real, imag = samples[b, 0, p], samples[b, 1, p]
+            samples[b, 0, p] = c * real - s * imag
+            samples[b, 1, p] = c * imag + s * real
+
+
 @nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
 def _cos_sin(angle):
     """Cosine and sine of |angle| < 200: a short series for a small part of it, doubled again and again."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .correlation import Views
+from .translation import unturned
 
 BLOCK = 256               # images of one reference that are aligned together
 
@@ -67,7 +68,7 @@ def match(search, views, references, image, ref, limits, pool=map, turns=True, m
         if turns:
             found = search.run(some, prepared[k], scale, limits[rows], search.mask.sum())
         else:
-            found = search.unturned(some, prepared[k], scale, limits[rows])
+            found = unturned(search, some, prepared[k], scale, limits[rows])
         return _best_of_mirrors(found, len(rows), mirrors)
 
     both = [Tops.nowhere(len(image)) for _ in range(1 + mirrors)]

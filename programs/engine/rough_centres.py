@@ -11,39 +11,69 @@ from .image_filters import distances, rotational_average
 
 ROUNDS = 4
 SMOOTH = 0.15             # 1/px where the low-pass filter has fallen to 1 / e
+COARSER = 2               # times as large pixels hold all that is left
 BLOCK = 256               # images
 
 
 def rough_centres(read, rows, n, reach, radius, pool=map):
-    """Places (N, 2) = (x, y) in whole px from pixel n / 2, at most ``reach`` from it.
+    """Places (N, 2) = (x, y) in px from pixel n / 2, at most ``reach`` from it.
 
     read: rows -> images (B, n, n); rows: (N,); radius: of the particle in px.
     """
+    m = 2 * (n // (2 * COARSER))
+    scale = n / m
+    low = np.exp(-((np.hypot(*_frequencies(m)) / scale / SMOOTH) ** 2))
     blocks = np.array_split(rows, -(-len(rows) // BLOCK))
-    low = np.exp(-((np.hypot(fft.fftfreq(n)[:, None], fft.rfftfreq(n)) / SMOOTH) ** 2))
-    distance = distances(n)
+    spectra = list(pool(lambda block: _reduced(read(block), m) * low, blocks))
+    distance = distances(m) * scale
     disc, allowed = distance <= radius, distance <= reach
     places = [np.zeros((len(block), 2)) for block in blocks]
     for _ in range(ROUNDS):
-        sums = pool(lambda block, at: _sum(read(block), at, low), blocks, places)
-        average = fft.irfft2(sum(sums), (n, n))
-        pattern = rotational_average(average)
-        pattern = (pattern - pattern[disc].mean()) * disc
-        conjugate = np.conj(fft.rfft2(fft.ifftshift(pattern))) * low
-        places = list(pool(lambda block: _places(read(block), conjugate, allowed), blocks))
-    return np.concatenate(places)
+        average = fft.irfft2(sum(pool(_sum_of_moved, spectra, places)), (m, m))
+        pattern = rotational_average(average) * disc
+        # without a mean all over the box: inside the disc alone it would leave a rim that draws particles to it
+        pattern -= pattern.mean()
+        conjugate = np.conj(fft.rfft2(fft.ifftshift(pattern)))
+        places = list(pool(lambda some: _places(some, conjugate, allowed), spectra))
+    places = np.concatenate(places) * scale
+    return places * np.minimum(1, reach / np.maximum(np.hypot(*places.T), 1e-9))[:, None]
 
 
-def _sum(images, places, low):
-    """Transform of the sum of images with what is at their places moved to the middle."""
-    y, x = fft.fftfreq(images.shape[1])[:, None], fft.rfftfreq(images.shape[2])
-    phase = np.exp(2j * np.pi * (y * places[:, 1, None, None] + x * places[:, 0, None, None]))
-    return (fft.rfft2(images) * low * phase).sum(0)
+def _frequencies(m):
+    return fft.fftfreq(m)[:, None], fft.rfftfreq(m)
 
 
-def _places(images, conjugate, allowed):
+def _reduced(images, m):
+    """Transforms (B, m, m / 2 + 1) of images in boxes of m larger pixels; the origin stays at pixel m / 2."""
     n = images.shape[1]
-    correlation = fft.irfft2(fft.rfft2(images) * conjugate, (n, n))
-    best = np.where(allowed, correlation, -np.inf).reshape(len(images), -1).argmax(1)
-    y, x = np.unravel_index(best, (n, n))
-    return np.stack([x - n // 2, y - n // 2], 1).astype(float)
+    spectra = fft.rfft2(fft.ifftshift(images, axes=(1, 2)))
+    rows = np.r_[: m // 2, n - m // 2 : n]
+    y, x = _frequencies(m)
+    there = np.exp(-1j * np.pi * m * (y + x)) * (np.abs(y) < 0.5) * (x < 0.5)          # Nyquist has no sign
+    return (spectra[:, rows, : m // 2 + 1] * there).astype(np.complex64)
+
+
+def _sum_of_moved(spectra, places):
+    """Transform of the sum of images with what is at their places moved to the middle."""
+    y, x = _frequencies(spectra.shape[1])
+    along_y = np.exp(2j * np.pi * y * places[:, 1, None, None])
+    along_x = np.exp(2j * np.pi * x * places[:, 0, None, None])
+    return (spectra * along_y * along_x).sum(0)
+
+
+def _places(spectra, conjugate, allowed):
+    """Where images correlate best with a pattern, to a fraction of a pixel: (B, 2)."""
+    m = spectra.shape[1]
+    correlation = fft.irfft2(spectra * conjugate, (m, m))
+    best = np.where(allowed, correlation, -np.inf).reshape(len(spectra), -1).argmax(1)
+    y, x = np.unravel_index(best, (m, m))
+    b = np.arange(len(spectra))
+    along_x = [correlation[b, y, (x + step) % m] for step in (-1, 0, 1)]
+    along_y = [correlation[b, (y + step) % m, x] for step in (-1, 0, 1)]
+    return np.stack([x - m // 2 + _vertices(*along_x), y - m // 2 + _vertices(*along_y)], 1)
+
+
+def _vertices(before, middle, after):
+    """Places (B,) of the tops of parabolas through values at -1, 0, 1."""
+    bend = before + after - 2 * middle
+    return np.where(bend < 0, (before - after) / np.where(bend < 0, 2 * bend, 1), 0).clip(-0.5, 0.5)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .averaging import BLOCK, samples_turned_back
+from .correlation_kernels import unshifted
 from .matching import masked
 
 
@@ -38,7 +39,7 @@ class Subspace:
 
     def prepare(self, rings, mask):
         """What :meth:`coefficients` needs: :class:`Projection` on ``rings``."""
-        images = np.concatenate([self.mean[None], self.basis, mask[None] / mask.sum()])
+        images = self.basis
         real, imaginary = rings.sample(images.astype(np.float32)) * rings.share[:, None]
         return Projection(rings, np.concatenate([real, imaginary]).astype(np.float32), self._own(), mask)
 
@@ -49,7 +50,7 @@ class Subspace:
 
 @dataclass
 class Projection:
-    """A subspace sampled on rings.  table: (2 P, V + 2), what samples are multiplied by; own: (V,)."""
+    """A subspace sampled on rings.  table: (2 P, V), what samples are multiplied by; own: (V,)."""
 
     rings: object
     table: np.ndarray
@@ -67,10 +68,10 @@ class Projection:
         for begin in range(0, len(out), BLOCK):
             some = placed.take(slice(begin, begin + BLOCK))
             samples = samples_turned_back(rings, x, some)
-            moved = (samples[:, 0] + 1j * samples[:, 1]) * rings.phase(-np.stack([some.x, some.y], 1)).T
-            out[begin : begin + BLOCK] = np.concatenate([moved.real, moved.imag], 1) @ self.table
+            unshifted(samples, rings.kx.astype(np.float32), rings.ky.astype(np.float32), np.stack([some.x, some.y], 1))
+            out[begin : begin + BLOCK] = samples.reshape(len(samples), -1) @ self.table
         # basis images have no mean inside the mask, so that of the image does not matter
-        return out[:, 1:-1] * (inverse / np.sqrt(self.mask.sum()))[:, None] - self.own
+        return out * (inverse / np.sqrt(self.mask.sum()))[:, None] - self.own
 
 
 def normalised(vectors):
