@@ -1,6 +1,7 @@
 """What the gallery saves: pictures and tables."""
 import csv
 import re
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -59,6 +60,19 @@ def test_pictures_of_the_details(window, tmp_path):
         export.save_widget(tmp_path / name, window.details)
     assert QImage(str(tmp_path / "details.png")).size() == window.details.size()
     assert {window.details.heading.text(), "Particles", "Resolution"} <= set(texts(tmp_path / "details.svg"))
+
+
+def test_a_picture_of_the_details_waits_for_the_members_in_view(window, tmp_path, monkeypatch):
+    pane, read = window.details.members, []
+    monkeypatch.setattr(pane.members, "image", lambda item: time.sleep(0.02) or read.append(item) or np.eye(8))
+    monkeypatch.setattr("PyQt5.QtWidgets.QFileDialog.getSaveFileName",
+                        lambda *arguments: (str(tmp_path / "details.png"), export.PICTURES))
+    pane.model.set_levels((0, 1))
+    pane.view.viewport().repaint()
+    assert pane.model.reading()
+    window.saving.details()
+    assert not pane.model.reading() and pane.model.pixmap(0, pane.view.shown) is not None
+    assert len(read) >= pane.view.columns() and (tmp_path / "details.png").exists()
 
 
 def test_plots_are_lines_in_svg(window, tmp_path):

@@ -103,6 +103,10 @@ class ThumbnailModel(QAbstractListModel):
             self._pool.start(_ReadTask(self._ready, key, self.pictures, item, self.levels, size, self.aspect))
         return None
 
+    def reading(self):
+        """Whether thumbnails that were asked for are still being read."""
+        return bool(self._pending)
+
     def forget(self):
         """Thumbnails asked for and not read yet are not read, unless they are asked for again."""
         if self._pool is not None:

@@ -200,7 +200,7 @@ class ParticlesPane(QWidget):
         super().__init__(parent)
         self.members, self.spread, self.development = MembersPane(), SpreadPane(), DevelopmentPane()
         self.panes = self.members, self.spread, self.development
-        self.choice = Choice(("Members", "Spread", "Iterations"),
+        self.choice = Choice(("Members", "Histograms", "Iterations"),
                              ("The class's particles, aligned", "Scores, shifts and angles of the particles of all "
                               "chosen classes", "The class average at every iteration"))
         self._stack, self._shown, self._asked = QStackedWidget(), None, None
@@ -245,7 +245,8 @@ class ParticlesPane(QWidget):
 
     def busy(self):
         """Whether something is still being read."""
-        return any(pane.background.busy for pane in self.panes)
+        return any(pane.background.busy for pane in self.panes) or any(
+            pane.model.reading() for pane in (self.members, self.development))
 
     def stop(self):
         for pane in self.panes:

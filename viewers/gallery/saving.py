@@ -1,11 +1,14 @@
 """The menu by which what the window shows is saved."""
+import time
 from functools import partial
 from pathlib import Path
 
-from PyQt5.QtWidgets import QFileDialog
+from PyQt5.QtWidgets import QApplication, QFileDialog
 
 from ...programs.errors import UserError
 from . import export
+
+PATIENCE = 10           # s that a picture of the details waits for what is in view to be read
 
 
 class Saving:
@@ -27,8 +30,14 @@ class Saving:
     def details(self):
         details = self.window.details
         name = details.heading.text().lower().replace(" ", "") or "details"
-        self.ask("Save a picture of the details", f"{name}.png", export.PICTURES,
-                 lambda path: export.save_widget(path, details))
+
+        def save(path):
+            end = time.monotonic() + PATIENCE
+            while details.busy() and time.monotonic() < end:        # members that are still being read
+                QApplication.processEvents()
+            export.save_widget(path, details)
+
+        self.ask("Save a picture of the details", f"{name}.png", export.PICTURES, save)
 
     def table(self):
         window = self.window

@@ -197,7 +197,7 @@ class DrawnPane(QWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         self.pictures, self.item, self.chosen, self._canvas = None, None, (), None
-        self.choice = Choice(("Orientations", "Coverage", "Spread"),
+        self.choice = Choice(("Orientations", "Coverage", "Histograms"),
                              ("Where the particles of the class look: two hemispheres of its frame",
                               "What the class's particles observed of its Fourier space",
                               "Scores, shifts and tilts of the particles of all chosen classes"))
