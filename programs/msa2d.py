@@ -183,17 +183,26 @@ class Classification:
         if references.shape[-1] != geometry.box:
             references = geometry.padded(references)
         self.images = images = self._images(inputs.used, places)
-        limits = images.limits(images.ours, self.similar.aligner, Poses.at(places))
-        search = replace(geometry.search, climbs=None, pool=self.workers.map)
-        best, _ = Aligner(search, images.bank).run(references, limits)
-        labels, score = (self.ranks.gather(column) for column in (best.ref, best.score))
-        poses = Poses.shifted(*(self.ranks.gather(column) for column in (best.mirrored, best.psi, best.x, best.y)),
-                              images.centres)
+        labels, score, poses = self._most_similar(references, Poses.at(places))
         images.recentre(poses)
         count = len(references)
         halves, whole, entered = images.averages(labels, poses, np.ones(len(labels)), count)
         self.averages = ClassAverages(whole, halves, entered, labels, poses, score, np.ones(len(labels), bool))
         self.log(f"particles assigned to {count} averages")
+
+    def _most_similar(self, references, poses):
+        """Reference (U,) from 0 that each particle resembles most, score (U,) and poses (U,)."""
+        images, aligner = self.images, self.similar.aligner
+        if not (aligner.turns and aligner.mirrors and aligner.shifts):
+            refs = np.tile(np.arange(len(references)), (images.count, 1))
+            score, found = images.match(references, refs, self.similar, poses)
+            best = score.argmax(1)
+            return best, score.max(1), found.take(np.arange(images.count) * len(references) + best)
+        limits = images.limits(images.ours, aligner, poses)
+        search = replace(self.geometry.search, climbs=None, pool=self.workers.map)
+        best, _ = Aligner(search, images.bank).run(references, limits)
+        columns = [self.ranks.gather(getattr(best, name)) for name in ("ref", "score", "mirrored", "psi", "x", "y")]
+        return columns[0], columns[1], Poses.shifted(*columns[2:], images.centres)
 
     def _iterate(self):
         started = time.time()

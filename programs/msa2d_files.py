@@ -176,7 +176,7 @@ class Msa2dResult(Result):
         self.inputs, self.classes, self.averages = inputs, averages, images
         self.pixel_size, self.change, self.contrast, self.info = inputs.pixel_size, change, contrast, info
         self.pose = convention(averages.poses)
-        self.frequency, self.frc, self.pixels = image_filters.shell_correlation(halves[:, 0] * mask, halves[:, 1] * mask)
+        self.frequency, self.frc, _ = image_filters.shell_correlation(halves[:, 0] * mask, halves[:, 1] * mask)
         self.frc[~(averages.entered > 0).all(1)] = 0
         count = len(images)
         self.particles = SimpleNamespace(ref=averages.labels)

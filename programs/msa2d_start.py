@@ -12,7 +12,6 @@ from .engine.poses2d import Poses
 from .engine.starts import random_start, start_maxres
 from .engine.subspace import normalised
 from .msa2d_averages import make_averages
-from .msa2d_images import Images
 
 MOST_CLASSES = 50
 FEWEST_IMAGES, IMAGES_PER_CLASS = 2000, 10       # that first classes are made from, if there are so many
@@ -53,10 +52,7 @@ class Starter:
             files.write_subset(self.inputs, used[some])
             self.log(f"first classes come from {len(some)} of the {len(used)} particles")
         images = self.make_images(used[some], places[some])
-        if self.options.start == "ml":
-            start = self._likely(images)
-        else:
-            start = self._invariant(images, files)
+        start = self._likely(images) if self.options.start == "ml" else self._invariant(images, files)
         members = start.averages.members
         self.log(f"{np.count_nonzero(members)} first classes of {members.min()} to {members.max()} particles")
         files.write_start(self.inputs, start)
@@ -72,21 +68,28 @@ class Starter:
         poses = Poses.at(images.centres)
         for remaining in reversed(range(ROUNDS if self.options.start == "harmonics" else 1)):
             components = Components.of(self.geometry.rings, self._harmonics(images, poses.place))
-            if self.options.start == "harmonics":
-                features, shape = components.features(), None
-            else:
-                footprint = Footprint(self.inputs.raw.size)
-                features, shape = self._in_blocks(images, lambda rows: footprint(self._centred(images, rows, poses))), \
-                    footprint.shape
+            features, shape = components.features(), None
+            if self.options.start == "footprint":
+                features, shape = self._footprints(images, poses)
             coefficients = self._msa(features, shape, None if remaining else files)
             labels = group(coefficients, self.classes, self.rng, self.options.fastseed)
-            mirrored, psi = components.turned_together(labels, self.classes, self.rng)
-            poses = Poses(mirrored, psi, poses.place)
+            poses = Poses(*self._turns(components, labels), poses.place)
             images.recentre(poses)
             averages = make_averages(images, labels, poses, self.classes, self.recipe)
             poses = averages.poses
             images.recentre(poses)
         return self._start(images, averages)
+
+    def _turns(self, components, labels):
+        """How images lie, as far as their aligner may turn and mirror them: mirrored (S,), psi (S,)."""
+        aligner = self.recipe.stage.aligner
+        if not aligner.turns:
+            return np.zeros(len(labels), int), np.zeros(len(labels))
+        return components.turned_together(labels, self.classes, self.rng, aligner.mirrors)
+
+    def _footprints(self, images, poses):
+        footprint = Footprint(self.inputs.raw.size)
+        return self._in_blocks(images, lambda rows: footprint(self.centred(images, rows, poses))), footprint.shape
 
     def _msa(self, features, shape, files):
         """Coefficients (S, V) of features among their first principal components."""
@@ -112,7 +115,7 @@ class Starter:
 
         return self._in_blocks(images, of)
 
-    def _centred(self, images, rows, poses):
+    def centred(self, images, rows, poses):
         """Images (B, n, n) with the particle in the middle, to a pixel."""
         whole = np.floor(poses.place[rows] + 0.5).astype(int)
         return self.geometry.cropped(images.bank.cut(self.inputs.source.read(images.which[rows]), whole))
@@ -126,7 +129,8 @@ class Starter:
     def _likely(self, images):
         """By a short maximum-likelihood classification at low resolution, see :mod:`.engine.starts`."""
         source = _Centred(self, images)
-        estimator = Estimator(source, Settings(mirror=True, fast=True, radius=self.geometry.radius), self.workers)
+        settings = Settings(mirror=self.recipe.stage.aligner.mirrors, fast=True, radius=self.geometry.radius)
+        estimator = Estimator(source, settings, self.workers)
         model = random_start(estimator, self.classes, 1.0, OFFSET, 1, self.rng, self.log,
                              start_maxres(source.size), split=True)
         _, _, particles = estimator.run(model, np.arange(source.count), 1)
@@ -148,4 +152,4 @@ class _Centred:
 
     def read(self, rows):
         rows = np.arange(self.count)[rows]
-        return self.starter._centred(self.images, rows, Poses.at(self.images.centres)).astype(np.float32)
+        return self.starter.centred(self.images, rows, Poses.at(self.images.centres)).astype(np.float32)

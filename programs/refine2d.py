@@ -153,8 +153,8 @@ def _add_running(p):
                        help="memory each process may use; particles that do not fit are read again in each pass")
     group.add_argument("--verbose", "-v", type=number(int, 0, 9), default=0, metavar="N",
                        help="from 1 on: tell of every step of a cycle")
-    for name, kind in (("--dbls", {"default": ""}), ("--ppid", {"default": ""}), ("--centeracf", {"action": "store_true"}),
-                       ("--check", {"action": "store_true"})):
+    text, flag = {"default": ""}, {"action": "store_true"}
+    for name, kind in (("--dbls", text), ("--ppid", text), ("--centeracf", flag), ("--check", flag)):
         group.add_argument(name, help="accepted for old command lines; nothing to do here", **kind)
 
 

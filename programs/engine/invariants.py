@@ -50,20 +50,21 @@ class Components:
             parts.append((some[:, first] * some[:, second].conj()).real)
         return np.concatenate(parts, 1)
 
-    def turned_together(self, labels, classes, rng):
+    def turned_together(self, labels, classes, rng, mirrors=True):
         """mirrored (N,), psi (N,) radians: how images lie, when the members of each class are to lie alike.
 
         labels: (N,) class from 0.  Members are turned to one of them, then to the average, again and again.
+        mirrors: whether they may be mirrored, too.
         """
         mirrored, psi = np.zeros(len(labels), int), np.zeros(len(labels))
         for k in range(classes):
             members = np.flatnonzero(labels == k)
             if len(members):
-                attempts = [self._turned_to(members, first) for first in rng.choice(members, TRIALS)]
+                attempts = [self._turned_to(members, first, mirrors) for first in rng.choice(members, TRIALS)]
                 _, mirrored[members], psi[members] = max(attempts, key=lambda attempt: attempt[0])
         return mirrored, psi
 
-    def _turned_to(self, members, first):
+    def _turned_to(self, members, first, mirrors):
         """(how alike, mirrored, psi) of members turned to image ``first``, then to their average."""
         plain = self.values[members]
         # y -> -y takes c_q to (-1)^q conj(c_q)
@@ -75,13 +76,13 @@ class Components:
         for _ in range(ROUNDS):
             scores = np.stack([((some * template.conj() * weight) @ waves).real for some in (plain, flipped)])
             at, best = scores.argmax(2), scores.max(2)
-            mirror = best[1] > best[0]
+            mirror = mirrors & (best[1] > best[0])
             turn = angle[np.where(mirror, at[1], at[0])]
             aligned = np.where(mirror[:, None], flipped, plain) * np.exp(1j * np.outer(turn, self.order))
             template = aligned.mean(0)
         length = np.sqrt(max((np.abs(template) ** 2 * weight).sum(), np.finfo(float).tiny))
         # an image is turned, then mirrored, to lie like the average: the average is mirrored first, then turned
-        return best.max(0).sum() / length, mirror.astype(int), np.where(mirror, -turn, turn)
+        return np.where(mirror, best[1], best[0]).sum() / length, mirror.astype(int), np.where(mirror, -turn, turn)
 
 
 def _orders(rings, x, last):

@@ -4,6 +4,8 @@ Every image is compared with the rotational average of all, which has no orienta
 the average of the moved images is the next one's.  Penczek, Radermacher & Frank, Ultramicroscopy 40 (1992) 33, begin
 their alignment in much the same way.
 """
+from functools import partial
+
 import numpy as np
 from scipy import fft
 
@@ -34,7 +36,7 @@ def rough_centres(read, rows, n, reach, radius, pool=map):
         # without a mean all over the box: inside the disc alone it would leave a rim that draws particles to it
         pattern -= pattern.mean()
         conjugate = np.conj(fft.rfft2(fft.ifftshift(pattern)))
-        places = list(pool(lambda some: _places(some, conjugate, allowed), spectra))
+        places = list(pool(partial(_places, conjugate=conjugate, allowed=allowed), spectra))
     places = np.concatenate(places) * scale
     return places * np.minimum(1, reach / np.maximum(np.hypot(*places.T), 1e-9))[:, None]
 
