@@ -156,7 +156,7 @@ class Alignment:
         radius = max(self.size / 2, self.radius + reach)
         rings = Rings(2 * int(np.ceil(radius)), radius, reach)
         return Search(rings, _padded(self.inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
-                      workers.map)
+                      pool=workers.map)
 
     def _aligner(self, search, workers):
         options, inputs = self.options, self.inputs
