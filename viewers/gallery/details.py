@@ -180,8 +180,12 @@ class DetailsPane(QWidget):
         self.chosen = tuple(chosen)
 
     def busy(self):
-        """Whether some of it is still being read."""
+        """Whether some of it is still being read, images in view aside."""
         return self._timer.isActive()
+
+    def reading(self):
+        """Whether images in view are still being read."""
+        return False
 
     def refresh(self):
         """Fill the pane now."""
@@ -237,6 +241,9 @@ class Details(DetailsPane):
 
     def busy(self):
         return super().busy() or self.particles.busy()
+
+    def reading(self):
+        return self.particles.reading()
 
     def stop(self):
         super().stop()

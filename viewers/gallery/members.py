@@ -244,9 +244,12 @@ class ParticlesPane(QWidget):
                 self._fill()
 
     def busy(self):
-        """Whether something is still being read."""
-        return any(pane.background.busy for pane in self.panes) or any(
-            pane.model.reading() for pane in (self.members, self.development))
+        """Whether tables are still being read."""
+        return any(pane.background.busy for pane in self.panes)
+
+    def reading(self):
+        """Whether thumbnails in view are still being read."""
+        return any(pane.model.reading() for pane in (self.members, self.development))
 
     def stop(self):
         for pane in self.panes:

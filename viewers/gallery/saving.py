@@ -33,7 +33,7 @@ class Saving:
 
         def save(path):
             end = time.monotonic() + PATIENCE
-            while details.busy() and time.monotonic() < end:        # members that are still being read
+            while (details.busy() or details.reading()) and time.monotonic() < end:
                 QApplication.processEvents()
             export.save_widget(path, details)
 
