@@ -116,6 +116,13 @@ class ProgramProtocol:
         files = [pointer.get().getFileName() for pointer in self._inputPointers()]
         return [[path, os.path.getmtime(path)] for path in files]
 
+    def _defineAll(self, outputs):
+        """Define the outputs {name: set}, each made from all inputs."""
+        for name, items in outputs.items():
+            self._defineOutputs(**{name: items})
+            for pointer in self._inputPointers():
+                self._defineSourceRelation(pointer, items)
+
     # ---- files
 
     def _root(self):
@@ -125,6 +132,33 @@ class ProgramProtocol:
     def getRun(self):
         """The :class:`~mlalign.programs.results.Run` of the program's files, there or still to come."""
         return Run(self._root())
+
+
+class FolderProtocol(ProgramProtocol):
+    """A protocol whose program has a folder, extra/<_prefix>, and is told in any case to go on with a run in it.
+
+    A sub-class defines the attributes below besides what :class:`ProgramProtocol` needs.
+    """
+
+    _runClass = None        # of results.Run
+    _filesClass = None      # takes the folder, and has forget(after=iteration)
+    _lastOption = None      # how many iterations there shall be; 0: as many as it takes
+
+    def _folder(self):
+        return self._getExtraPath(self._prefix)
+
+    def _root(self):
+        return f"{self._folder()}/"
+
+    def getRun(self):
+        return self._runClass(self._root())
+
+    def _goingOn(self, options, last):
+        """Nothing to add; but iterations beyond those asked for must be gone, for the program keeps what is done."""
+        wanted = options[self._lastOption]
+        if 0 < wanted < last:
+            self._filesClass(self._folder()).forget(after=wanted)
+        return {}
 
 
 def command_line(options):

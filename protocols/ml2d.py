@@ -6,7 +6,7 @@ from pwem.protocols import ProtClassify2D
 from pyworkflow.constants import NEW
 
 from mlalign import __version__
-from mlalign.convert import fill_averages, fill_classes2d, write_images
+from mlalign.convert import write_images
 from mlalign.programs.suggest import suggested_classes
 
 from .base import ProgramProtocol
@@ -25,6 +25,7 @@ from .particles import (
     contrast_warnings,
     convert_particles,
     grey_scale_warnings,
+    new_classes2d,
     normalisation_lines,
     normalisation_methods,
     normalisation_signature,
@@ -155,14 +156,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             write_images(self.inputReferences.get(), self._referencesFile())
 
     def createOutputStep(self, options, signature):
-        classes = self._createSetOfClasses2D(self.inputParticles)
-        fill_classes2d(classes, self._root())
-        averages = self._createSetOfAverages()
-        fill_averages(averages, classes)
-        for output, items in ((ML2DOutputs.outputClasses, classes), (ML2DOutputs.outputAverages, averages)):
-            self._defineOutputs(**{output.name: items})
-            for pointer in self._inputPointers():
-                self._defineSourceRelation(pointer, items)
+        self._defineAll({output.name: items for output, items in zip(ML2DOutputs, new_classes2d(self))})
 
     # ---- what Scipion asks
 

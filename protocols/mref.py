@@ -6,11 +6,11 @@ from pwem.protocols import ProtClassify2D
 from pyworkflow.constants import NEW
 
 from mlalign import __version__
-from mlalign.convert import fill_aligned2d, fill_averages, fill_classes2d, location, write_images
+from mlalign.convert import fill_aligned2d, location, write_images
 from mlalign.programs.mref_files import MrefFiles
 from mlalign.programs.mref_results import MrefRun
 
-from .base import ProgramProtocol
+from .base import FolderProtocol
 from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .mref_checks import mask_errors, range_errors, room_warnings, search_radius
@@ -18,6 +18,7 @@ from .mref_form import CENTRINGS, FUNCTIONS, MOST_ITERATIONS, OWN, SCORINGS, WIT
 from .particles import (
     contrast_warnings,
     convert_particles,
+    new_classes2d,
     normalisation_lines,
     normalisation_methods,
     normalisation_signature,
@@ -32,7 +33,7 @@ class MrefOutputs(Enum):
     outputParticles = SetOfParticles
 
 
-class MlalignProtMref(ProgramProtocol, ProtClassify2D):
+class MlalignProtMref(FolderProtocol, ProtClassify2D):
     """Aligns every particle to a set of 2-D references, each to the one that it resembles most.
 
     It answers which of the given views a particle shows, and where and how turned it lies. Every particle is
@@ -64,6 +65,7 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
     _possibleOutputs = MrefOutputs
     _program = "mref_ali2d"
     _prefix = "mref"
+    _runClass, _filesClass, _lastOption = MrefRun, MrefFiles, "--maxit"
     _seedOption = "--rand_seed"
     RESUMABLE = ("--maxit", "--eps", "--thr", "--memory", "--write_headers")
 
@@ -123,21 +125,6 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
     def _referencesFile(self):
         return self._getExtraPath("input_references.xmd")
 
-    def _folder(self):
-        return self._getExtraPath(self._prefix)
-
-    def _root(self):
-        return f"{self._folder()}/"
-
-    def getRun(self):
-        return MrefRun(self._root())
-
-    def _goingOn(self, options, last):
-        """Nothing to add; but iterations beyond those asked for must be gone, for the program keeps what is done."""
-        if 0 < options["--maxit"] < last:
-            MrefFiles(self._folder()).forget(after=options["--maxit"])
-        return {}
-
     def _signature(self):
         return [*super()._signature(), self.useAlignment.get(), *normalisation_signature(self)]
 
@@ -148,16 +135,10 @@ class MlalignProtMref(ProgramProtocol, ProtClassify2D):
         write_images(self.inputReferences.get(), self._referencesFile())
 
     def createOutputStep(self, options, signature):
-        classes = self._createSetOfClasses2D(self.inputParticles)
-        fill_classes2d(classes, self._root())
-        averages = self._createSetOfAverages()
-        fill_averages(averages, classes)
+        classes, averages = new_classes2d(self)
         aligned = self._createSetOfParticles()
         fill_aligned2d(aligned, self.inputParticles.get(), self._root())
-        for output, items in zip(MrefOutputs, (classes, averages, aligned)):
-            self._defineOutputs(**{output.name: items})
-            for pointer in self._inputPointers():
-                self._defineSourceRelation(pointer, items)
+        self._defineAll({output.name: items for output, items in zip(MrefOutputs, (classes, averages, aligned))})
 
     # ---- what Scipion asks
 

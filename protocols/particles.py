@@ -6,7 +6,7 @@ from pwem.objects import SetOfClasses
 from pyworkflow.protocol.params import EnumParam, PointerParam
 from pyworkflow.utils import cleanPath
 
-from mlalign.convert import background, image_pixels, write_images
+from mlalign.convert import background, fill_averages, fill_classes2d, image_pixels, write_images
 from mlalign.programs.normalisation import write_normalised
 from mlalign.programs.suggest import SIGNIFICANT, radial_profile, standardised
 
@@ -58,6 +58,15 @@ def _radius(protocol):
     """Radius in px of what is no background; None for half the box."""
     radius = protocol.radius.get()
     return radius if radius > 0 else None
+
+
+def new_classes2d(protocol):
+    """(SetOfClasses2D, SetOfAverages) of what the program has found, to be defined as outputs."""
+    classes = protocol._createSetOfClasses2D(protocol.inputParticles)
+    fill_classes2d(classes, protocol._root())
+    averages = protocol._createSetOfAverages()
+    fill_averages(averages, classes)
+    return classes, averages
 
 
 # ---- words

@@ -6,16 +6,17 @@ from pwem.protocols import ProtClassify2D
 from pyworkflow.constants import NEW
 
 from mlalign import __version__
-from mlalign.convert import fill_averages, fill_classes2d, write_images
+from mlalign.convert import write_images
 from mlalign.programs.msa2d_files import Msa2dFiles
 from mlalign.programs.msa2d_results import Refine2dRun
 
-from .base import ProgramProtocol
+from .base import FolderProtocol
 from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .particles import (
     contrast_warnings,
     convert_particles,
+    new_classes2d,
     normalisation_lines,
     normalisation_methods,
     normalisation_signature,
@@ -45,7 +46,7 @@ class Refine2DOutputs(Enum):
     outputAverages = SetOfAverages
 
 
-class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
+class MlalignProtRefine2D(FolderProtocol, ProtClassify2D):
     """Classifies particles in 2D, without references, by what tells their averages apart.
 
     It answers which views are in a set of particles, and makes many classes fast. The first classes are made of
@@ -80,6 +81,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
     _possibleOutputs = Refine2DOutputs
     _program = "refine2d"
     _prefix = "r2d_01"
+    _runClass, _filesClass, _lastOption = Refine2dRun, Msa2dFiles, "--iter"
     RESUMABLE = ("--iter", "--eps", "--parallel", "--thr", "--memory")
 
     def _defineParams(self, form):
@@ -140,21 +142,6 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
     def _averagesFile(self):
         return self._getExtraPath("input_averages.xmd")
 
-    def _folder(self):
-        return self._getExtraPath(self._prefix)
-
-    def _root(self):
-        return f"{self._folder()}/"
-
-    def getRun(self):
-        return Refine2dRun(self._root())
-
-    def _goingOn(self, options, last):
-        """Nothing to add; but cycles beyond those asked for must be gone, for the program keeps what is done."""
-        if options["--iter"] < last:
-            Msa2dFiles(self._folder()).forget(after=options["--iter"])
-        return {}
-
     def _signature(self):
         return [*super()._signature(), self._usesCtf(), *normalisation_signature(self)]
 
@@ -166,14 +153,7 @@ class MlalignProtRefine2D(ProgramProtocol, ProtClassify2D):
             write_images(self.inputClassAvg.get(), self._averagesFile(), ctf=False)
 
     def createOutputStep(self, options, signature):
-        classes = self._createSetOfClasses2D(self.inputParticles)
-        fill_classes2d(classes, self._root())
-        averages = self._createSetOfAverages()
-        fill_averages(averages, classes)
-        for output, items in zip(Refine2DOutputs, (classes, averages)):
-            self._defineOutputs(**{output.name: items})
-            for pointer in self._inputPointers():
-                self._defineSourceRelation(pointer, items)
+        self._defineAll({output.name: items for output, items in zip(Refine2DOutputs, new_classes2d(self))})
 
     # ---- what Scipion asks
 

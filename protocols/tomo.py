@@ -133,10 +133,7 @@ class MlalignProtMLTomo(ProgramProtocol, BASE):
         fill_classes3d(classes, run)
         append_averages(averages, classes)
         fill_aligned(aligned, volumes, run)
-        for name, items in ((CLASSES, classes), (AVERAGES, averages), (ALIGNED, aligned)):
-            self._defineOutputs(**{name: items})
-            for pointer in self._inputPointers():
-                self._defineSourceRelation(pointer, items)
+        self._defineAll({CLASSES: classes, AVERAGES: averages, ALIGNED: aligned})
 
     def _outputSets(self, volumes):
         """New sets of classes, averages and aligned particles, of the kinds that suit the input."""
