@@ -14,8 +14,10 @@ from mlalign.programs.formats.star import read_star
 from mlalign.tests.viewers.conftest import settle
 from mlalign.tests.viewers.fabricate import make_run
 from mlalign.tests.viewers.test_gallery import shown
+from mlalign.viewers import plots, style
 from mlalign.viewers.gallery import export
 from mlalign.viewers.gallery.classes import open_pictures
+from mlalign.viewers.gallery.pages import PlotPage
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -75,13 +77,15 @@ def test_a_picture_of_the_details_waits_for_the_members_in_view(window, tmp_path
     assert len(read) >= pane.view.columns() and (tmp_path / "details.png").exists()
 
 
-def test_plots_are_lines_in_svg(window, tmp_path):
-    window.set_page(1)
-    window.convergence.save(tmp_path / "plots.svg")
+def test_plots_are_lines_in_svg(made, application, tmp_path):
+    page = PlotPage(lambda figure, run, iteration, only: plots.draw(figure, run.history(), ["changed"], style.DARK))
+    page.resize(500, 400)
+    page.show_result(made[0], 1)
+    page.save(tmp_path / "plots.svg")
     content = (tmp_path / "plots.svg").read_text()
-    assert content.count('id="axes_') >= 9 and "<image" not in content
-    window.convergence.save(tmp_path / "plots.png")
-    assert QImage(str(tmp_path / "plots.png")).size() == window.convergence.size()
+    assert content.count('id="axes_') == 1 and content.count("<path") > 3 and "<image" not in content
+    page.save(tmp_path / "plots.png")
+    assert QImage(str(tmp_path / "plots.png")).size() == page.size()
 
 
 def test_a_page_that_cannot_be_drawn_is_saved_as_its_line(tmp_path, references, open_window):
