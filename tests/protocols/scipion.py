@@ -86,7 +86,7 @@ def import_averages(project, folder):
 
 def run(project, protocol):
     """Run a protocol to its end, in a process of its own as Scipion does; the protocol as it is then."""
-    with mock.patch("pyworkflow.protocol.launch._run", lambda *_, **__: _run_forked(protocol)):
+    with run_forked(protocol):
         project.launchProtocol(protocol, wait=True)
     if protocol.isFailed():
         log = Path(protocol.getStdoutLog()).read_text() + Path(protocol.getStderrLog()).read_text()
@@ -94,11 +94,16 @@ def run(project, protocol):
     return protocol
 
 
-def _run_forked(protocol):
-    """What Scipion's pw_protocol_run.py does, in a copy of this process, where all is imported already; its number.
+def run_forked(protocol):
+    """A context in which Scipion launches this protocol in a copy of this process, where all is imported already.
 
     That saves a run more than a second.  Runs that are launched without waiting, to be killed, start as users' do.
     """
+    return mock.patch("pyworkflow.protocol.launch._run", lambda *_, **__: _forked(protocol))
+
+
+def _forked(protocol):
+    """What Scipion's pw_protocol_run.py does, to its end; the number of the process."""
     process = os.fork()
     if process == 0:
         try:
