@@ -39,7 +39,7 @@ from .tomo_results import TomoRun
 
 WEIGHTS = {"signal": 0.45, "resolution": 0.25, "stability": 0.15, "size": 0.15}
 OF_RIM, OF_NUMBER = 1.5, 4.0        # what of a share of the power is taken for noise, see above
-CLEAR, MOST = 3.0, 0.7  # a share is clear of noise from there on; shells below a trusted frequency of which it is
+CLEAR, MOST = 3.0, 0.5  # a share is clear of noise from there on; shells below a trusted frequency of which it is
 SAMPLE = {2: 50, 3: 10}             # members of a class that are looked at
 TRANSITIONS = 3         # between iterations
 INNER = 0.8             # of the radius: inside is the particle, outside the rim
@@ -114,6 +114,8 @@ def rank_classes(evidence):
     cut = np.fmin(evidence.halves, trusted)
     if np.isnan(cut).all():
         notes.append("resolution: neither correlations of halves nor the particles are there")
+    elif not (cut > 0).any():
+        notes.append("resolution: no average is clear of what is at its rim")
     stability = np.full(len(sizes), np.nan) if evidence.stability is None else evidence.stability
     signal = _relative(signal, sizes)
     resolution = np.fmin(_relative(cut, sizes), 2 * signal)
@@ -130,16 +132,17 @@ def _score(parts, sizes):
 
 
 def _relative(values, sizes):
-    """Values (K,) over what the classes with the best :data:`BEST` of the particles reach; at most 1, NaN stays."""
+    """Values (K,) over what the classes with the best :data:`BEST` of the particles reach; at most 1, NaN stays.
+
+    All NaN when nothing is above zero: then it tells no class from another.
+    """
     known = ~np.isnan(values) & (sizes > 0)
-    if not known.any():
+    if not (values[known] > 0).any():
         return np.full(len(values), np.nan)
     order = np.flatnonzero(known)[np.argsort(-values[known], kind="stable")]
     held = np.cumsum(sizes[order]) / sizes[order].sum()
     measure = values[order[np.searchsorted(held, BEST)]]
-    if measure <= 0:
-        return np.where(np.isnan(values), np.nan, 0.0)
-    return np.clip(values / measure, 0, 1)
+    return np.clip(values / (measure if measure > 0 else values[known].max()), 0, 1)
 
 
 # ---- signal
@@ -154,9 +157,12 @@ def _signal(evidence, notes):
     signal, trusted = np.full((2, count), np.nan)
     for k in np.flatnonzero(np.asarray(evidence.sizes) > 0):
         try:
-            particles = np.maximum(shell_power(evidence.sample(k), whole).mean(0), 1e-30)
+            sample = evidence.sample(k)
+            if sample.shape[1:] != evidence.averages.shape[1:]:
+                raise UserError(f"they have {sample.shape[-1]} px and the averages {size} px")
+            particles = np.maximum(shell_power(sample, whole).mean(0), 1e-30)
         except UserError as error:
-            notes.append(f"signal: the particles cannot be read ({error})")
+            notes.append(f"signal: the particles cannot be compared ({error})")
             return np.full((2, count), np.nan)
         average = evidence.averages[k : k + 1]
         share, around = ((transfer * shell_power(average, mask)[0] / particles)[inside] for mask in (inner, rim))
@@ -164,7 +170,7 @@ def _signal(evidence, notes):
         signal[k] = np.clip(np.minimum(share, 1) - OF_RIM * around - OF_NUMBER * rest, 0, None).mean()
         trusted[k] = _last_clear(frequency[inside], share > CLEAR * np.maximum(around, rest))
     if not (signal > 0).any():
-        notes.append("signal: no average stands out from the noise at its rim")
+        notes.append("signal: no average stands out from what is at its rim")
     return signal, trusted
 
 

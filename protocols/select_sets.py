@@ -6,7 +6,6 @@ from pyworkflow.object import Float
 from mlalign.convert import append_averages, fill_averages, fill_classes, pose_transforms
 from mlalign.convert_tomo import pose_transforms3d
 from mlalign.programs.centring import centring_shift, moved
-from mlalign.programs.errors import UserError
 from mlalign.programs.formats.images import open_stack
 from mlalign.programs.formats.mrc import write_stack, write_volume_stack
 from mlalign.programs.formats.volumes import open_volume_file
@@ -56,10 +55,7 @@ def set_evidence(classes):
         one = classes[int(refs[k])]
         ids = sorted(one.getIdSet())
         some = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), SAMPLE[averages.ndim - 1])).astype(int))
-        found = np.stack([pixels(one[ids[i]], is_2d(classes)) for i in some])
-        if found.shape[1:] != averages.shape[1:]:
-            raise UserError(f"they have {found.shape[-1]} px and the averages {averages.shape[-1]} px")
-        return found
+        return np.stack([pixels(one[ids[i]], is_2d(classes)) for i in some])
 
     halves = np.array([_frequency(one, sampling) for one in ones])
     return Evidence(refs, sizes, averages, sample, halves, notes=(FOREIGN,))
