@@ -127,7 +127,7 @@ class Images:
         middles = self.centres[here]
         limits = self.limits(here, aligner, poses)
         both = match(geometry.search, views, references, image, ref, limits, pool, aligner.turns,
-                     aligner.mirrors and aligner.turns)
+                     aligner.mirrors and aligner.turns, not isinstance(stage.mirror_by, Ccc))
         pairs = [Poses.shifted(tops.mirrored, tops.psi, tops.x, tops.y, middles[image]) for tops in both]
         if not aligner.shifts:
             for one in pairs:
@@ -140,7 +140,7 @@ class Images:
             return score(geometry.rings, views.x, samples, placed, comparator, pool)
 
         best, values = pairs[0], both[0].score
-        if len(pairs) == 2 and not isinstance(stage.mirror_by, Ccc):
+        if len(pairs) == 2:
             other = (by(stage.mirror_by, pairs[1]) > by(stage.mirror_by, pairs[0])) & (both[1].score > 0)
             best.put(other, pairs[1].take(other))
             values = np.where(other, both[1].score, values)

@@ -90,7 +90,7 @@ class Aligner:
         # of equal scores the first reference's
         order = np.lexsort((found.ref, -found.score, found.image))
         found = found.take(order)
-        self._within(found, limits[some])
+        found.within(limits[some])
         first = np.concatenate([[True], found.image[1:] != found.image[:-1]]) if len(order) else np.zeros(0, bool)
         probability = self._probabilities(found, len(some), power)
         at = some[found.image[first]]
@@ -103,17 +103,6 @@ class Aligner:
         entering = found.take(keep)
         return Placed(entering.image, entering.ref, entering.mirrored, entering.psi, entering.x, entering.y,
                       weight[keep], self.half[some[entering.image]])
-
-    def _within(self, found, limits):
-        """Put tops that a fit placed beyond the limits on them."""
-        c, s = np.cos(found.psi), np.sin(found.psi)
-        y = np.where(found.mirrored, -found.y, found.y)
-        there = c * found.x - s * y, s * found.x + c * y
-        low_x, high_x, low_y, high_y = limits[found.image].T
-        x, y = np.clip(there[0], low_x, high_x), np.clip(there[1], low_y, high_y)
-        outside = (x != there[0]) | (y != there[1])
-        back = c * x + s * y, np.where(found.mirrored, -1, 1) * (c * y - s * x)
-        found.x, found.y = np.where(outside, back[0], found.x), np.where(outside, back[1], found.y)
 
     def _probabilities(self, found, count, power):
         """Probability (C,) of each image's best top in each reference, for white noise; 0 for its other tops."""

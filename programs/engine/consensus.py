@@ -24,7 +24,7 @@ def aligned_to_each_other(search, images, reach, pool=map):
     other = image != ref
     image, ref = image[other], ref[other]
     limits = np.tile([-reach, reach], (count, 2)).astype(float)
-    best = match(search, views, images, image, ref, limits, pool)[0]
+    best = match(search, views, images, image, ref, limits, pool, other=False)[0]
     score = np.zeros((count, count))
     score[image, ref] = best.score
     pair = np.zeros((count, count), int)

@@ -31,6 +31,7 @@ POWERLESS = 1e-3           # share of a reference's power that may lie beyond th
 ROUNDING = 1e-5            # relative difference of scores that means nothing
 TILE_CELLS = 8192          # (image, template) pairs scored together
 BLOCK = 64                 # images scored together
+UNMIRRORED, EITHER, EACH = range(3)             # what is looked for: see Search.run
 
 
 @dataclass
@@ -78,8 +79,21 @@ class Found:
     def take(self, rows):
         return Found(*(column[rows] for column in vars(self).values()))
 
+    def within(self, limits):
+        """Put tops that a fit placed beyond the limits (N, 4), see :meth:`Search.run`, on them; in place."""
+        c, s = np.cos(self.psi), np.sin(self.psi)
+        y = np.where(self.mirrored, -self.y, self.y)
+        there = c * self.x - s * y, s * self.x + c * y
+        low_x, high_x, low_y, high_y = limits[self.image].T
+        x, y = np.clip(there[0], low_x, high_x), np.clip(there[1], low_y, high_y)
+        outside = (x != there[0]) | (y != there[1])
+        back = c * x + s * y, np.where(self.mirrored, -1, 1) * (c * y - s * x)
+        self.x, self.y = np.where(outside, back[0], self.x), np.where(outside, back[1], self.y)
+
     @classmethod
     def joined(cls, parts):
+        if not parts:
+            return cls(*np.zeros((3, 0), int), *np.zeros((4, 0)))
         return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts))))
 
 
@@ -90,7 +104,7 @@ class Search:
     rings: :class:`.rings.Rings`.  mask: (n, n), what pixels of references weigh.  radius: of the mask.
     step: of the shifts in pixels.  reach: the longest shift wanted, in pixels.
     exhaustive: score everything on the fine grid.  climbs: how many of an image's candidates, the best by the coarse
-    search, are climbed; None: all that may lead to its highest top.
+    search (of each mirror, where both are looked for), are climbed; None: all that may lead to its highest top.
     """
 
     rings: object
@@ -266,16 +280,19 @@ class Search:
 
     # ---- the search ------------------------------------------------------------------------------------------
 
-    def run(self, views, references, norm, limits, freedom):
+    def run(self, views, references, norm, limits, freedom, mirrors=EITHER):
         """:class:`Found`: for every image of ``views`` all tops that may be its highest, or close to it.
 
         norm: float32 (N, K), what each reference's correlation with an image's deviation of one is multiplied by.
         limits: (N, 4), lowest and highest x, then y, of the mask's shift in the image, in pixels.
         freedom: number of independent noise values in the mask, for scores that are correlation coefficients.
+        mirrors: UNMIRRORED: references as they are; EITHER: mirrored or not, whichever is higher; EACH: the tops that
+        may be the highest with the mirror, and those that may be without.
         """
         blocks = np.array_split(np.arange(len(views.x)), -(-len(views.x) // BLOCK))
         allowed = self._allowed(limits)
-        parts = self.pool(lambda rows: self._coarse(views, references, norm, allowed, rows, freedom), blocks)
+        parts = self.pool(lambda rows: self._coarse(views, references, norm, allowed, rows, freedom, mirrors),
+                          blocks)
         coarse = [np.concatenate(columns) for columns in zip(*parts)]
         order = np.argsort(coarse[1], kind="stable")
         coarse = [column[order] for column in coarse]
@@ -295,33 +312,38 @@ class Search:
         y = (pixel >= y_low - slack) & (pixel <= y_high + slack)
         return y[:, :, None] & x[:, None, :]
 
-    def _coarse(self, views, references, norm, allowed, rows, freedom):
+    def _coarse(self, views, references, norm, allowed, rows, freedom, mirrors):
         """Candidates of a block of images: arrays image, reference, mirrored, angle, shift, score."""
         here = slice(rows[0], rows[-1] + 1)
         table = self._moved_mask
         inverse = np.where(allowed[here], views.inverse[here], np.float32(0)).reshape(len(rows), -1)
         factor = np.empty((len(rows), *table.shape), np.float32)
         kernels.gather(inverse, table, factor)
+        if mirrors == UNMIRRORED:
+            factor[:, kernels.SECTORS // 2 :] = 0
+        sides = 2 if mirrors == EACH else 1
         shifts = len(self.places)
         count, tile = len(norm[0]), max(1, TILE_CELLS // (len(rows) * shifts))
-        top, parts = np.zeros(len(rows)), []
+        top, parts = np.zeros((len(rows), sides)), []
         for first in range(0, count, tile):
             some = slice(first, min(first + tile, count))
             g = self._scores(views.packed[:, :, here], references.packed[..., some.start * shifts : some.stop * shifts])
             best = np.empty((len(rows), some.stop - some.start, kernels.SECTORS), np.float32)
             kernels.best_of_sectors(g, factor, best)
             scale = norm[here, some]
-            np.maximum(top, (best.max(2) * scale).max(1), out=top)
-            floor = self._floor(top[:, None], references.loss[some], freedom) / scale
+            of_sides = best.reshape(*best.shape[:2], sides, -1).max(3)
+            np.maximum(top, (of_sides * scale[..., None]).max(1), out=top)
+            floor = self._floor(top.min(1)[:, None], references.loss[some], freedom) / scale
             arguments = g, factor, best, floor.astype(np.float32), first
             found = _empty(0)
             found = _empty(kernels.locate(*arguments, found))
             kernels.locate(*arguments, found)
             parts.append(found)
         image, ref, mirrored, angle, shift, score = (np.concatenate(column) for column in zip(*parts))
-        good = score * norm[here][image, ref] >= self._floor(top[image], references.loss[ref], freedom)
+        side, value = mirrored * (sides - 1), score * norm[here][image, ref]
+        good = value >= self._floor(top[image, side], references.loss[ref], freedom)
         if self.climbs:
-            good &= _rank(image, score * norm[here][image, ref]) < self.climbs
+            good &= _rank(sides * image + side, value) < self.climbs
         return [column[good] for column in (image + rows[0], ref, mirrored, angle, shift, score)]
 
     def _floor(self, top, loss, freedom):
@@ -361,7 +383,7 @@ def _between(maps, offset):
 
 
 def _rank(image, score):
-    """(C,) place of every candidate among those of its image, from 0 for the best."""
+    """(C,) place of every candidate among those of its image, or of its image and mirror, from 0 for the best."""
     order = np.lexsort((-score, image))
     begin = np.flatnonzero(np.diff(image[order], prepend=-1))
     rank = np.empty(len(image), int)

@@ -4,6 +4,7 @@ import numpy as np
 SMALLEST = 2              # members that a class must have
 LIVES = 5                 # times that a vector may be in a class too small before it no longer shapes centres
 STARTS = 8                # of k-means, unless it is to be fast
+ROUNDING = 1e-12          # of the mean square of vectors: sums of squares that mean nothing
 LOYALTY = 1.005           # times the least sum of squares that classes as they were may have
 
 
@@ -13,15 +14,18 @@ def group(vectors, classes, rng, fast=False, before=None, min_change=1, smallest
     Lloyd's iteration from seeds spread out by k-means++, from several of them unless ``fast``, until fewer than
     ``min_change`` vectors change class.  A class with fewer than ``smallest`` members is dissolved and begins anew with
     the farthest member of another one; vectors that this happens to again and again no longer shape centres.
+    Classes are empty only where there are fewer different vectors than classes.
     rng: numpy Generator.  before: (N,) classes to begin with too, -1 for vectors that had none, whose numbers are kept.
     """
     starts = [_seeds(vectors, classes, rng) for _ in range(1 if fast else STARTS)]
     results = [_lloyd(vectors, centres, rng, min_change, smallest) for centres in starts]
     labels, inertia = min(results, key=lambda result: result[1])
     if before is None:
-        return labels
+        return _filled(vectors, labels, classes, smallest)
     kept, own = _lloyd(vectors, _centres(vectors, before, classes, rng), rng, min_change, smallest)
-    return kept if own <= LOYALTY * inertia else renumbered(labels, before, classes)
+    if own <= LOYALTY * inertia:
+        return _filled(vectors, kept, classes, smallest)
+    return renumbered(_filled(vectors, labels, classes, smallest), before, classes)
 
 
 def renumbered(labels, before, classes):
@@ -39,13 +43,40 @@ def _seeds(vectors, classes, rng):
     return kmeans_plusplus(vectors, classes, random_state=int(rng.integers(2**31)))[0]
 
 
+def _filled(vectors, labels, classes, smallest):
+    """Labels (N,) without empty classes: each gets the half that is farther out of the class that is spread most."""
+    labels = labels.copy()
+    for k in np.flatnonzero(np.bincount(labels, minlength=classes) == 0):
+        sizes = np.bincount(labels, minlength=classes)
+        away = vectors - _means(vectors, labels, classes)[labels]
+        spread = np.bincount(labels, (away**2).sum(1), classes) * (sizes > 1)
+        wide = spread > ROUNDING * (vectors**2).sum() / len(vectors)
+        if not wide.any():
+            break
+        enough = wide & (sizes >= 2 * smallest)
+        members = np.flatnonzero(labels == np.where(enough if enough.any() else wide, spread, 0).argmax())
+        farthest = members[(away[members] ** 2).sum(1).argmax()]
+        # of two halves, one around the mean and one around the farthest: what is nearer to the farthest
+        nearness = 2 * away[members] @ away[farthest] - (away[farthest] ** 2).sum()
+        least = min(smallest, len(members) // 2)
+        count = np.clip((nearness > 0).sum(), least, len(members) - least)
+        labels[members[np.argsort(-nearness, kind="stable")[:count]]] = k
+    return labels
+
+
+def _means(vectors, labels, classes):
+    """(K, V) means of the vectors of each class, zero for one without any."""
+    sums = np.zeros((classes, vectors.shape[1]))
+    np.add.at(sums, labels, vectors)
+    return sums / np.maximum(np.bincount(labels, minlength=classes), 1)[:, None]
+
+
 def _centres(vectors, labels, classes, rng):
     """Means (K, V) of the vectors of each class; a random vector for a class without any."""
     centres = vectors[rng.permutation(len(vectors))[:classes]].copy()
-    counts = np.bincount(labels[labels >= 0], minlength=classes)
-    sums = np.zeros_like(centres)
-    np.add.at(sums, labels[labels >= 0], vectors[labels >= 0])
-    centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+    known = labels >= 0
+    there = np.bincount(labels[known], minlength=classes) > 0
+    centres[there] = _means(vectors[known], labels[known], classes)[there]
     return centres
 
 

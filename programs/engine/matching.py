@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .correlation import Views
+from .correlation import EACH, EITHER, UNMIRRORED, Views
 from .translation import unturned
 
 BLOCK = 256               # images of one reference that are aligned together
@@ -43,10 +43,11 @@ def masked(references, mask):
     return centred * mask, (centred**2 * mask).sum((1, 2))
 
 
-def match(search, views, references, image, ref, limits, pool=map, turns=True, mirrors=True):
-    """Two lists of :class:`Tops` of the pairs (image, ref), (C,) each: the best, and the best of the other mirror.
+def match(search, views, references, image, ref, limits, pool=map, turns=True, mirrors=True, other=True):
+    """A list of :class:`Tops` of the pairs (image, ref), (C,) each: the best, and the best of the other mirror.
 
-    Scores are correlation coefficients inside the mask.  The second is None without ``mirrors``.
+    Scores are correlation coefficients inside the mask.  The second is left out without ``mirrors``,
+    and without ``other``, which takes longer.
 
     search: :class:`.correlation.Search`.  views: :class:`.correlation.Views` of N images.  references: (K, n, n).
     limits: (N, 4) lowest and highest x, then y, of the mask's shift in each view.
@@ -54,6 +55,7 @@ def match(search, views, references, image, ref, limits, pool=map, turns=True, m
     """
     images, power = masked(references, search.mask)
     norm = 1 / np.sqrt(np.maximum(search.mask.sum() * power, np.finfo(np.float32).tiny))
+    wanted = (EACH if other else EITHER) if mirrors else UNMIRRORED
     order = np.argsort(ref, kind="stable")
     ends = np.searchsorted(ref[order], np.arange(len(references) + 1))
     groups = [(k, order[a:b]) for k, (a, b) in enumerate(zip(ends, ends[1:])) if b > a]
@@ -66,25 +68,26 @@ def match(search, views, references, image, ref, limits, pool=map, turns=True, m
         some = Views(views.x[rows], np.ascontiguousarray(views.packed[:, :, rows]), views.inverse[rows])
         scale = np.full((len(rows), 1), norm[k], np.float32)
         if turns:
-            found = search.run(some, prepared[k], scale, limits[rows], search.mask.sum())
+            found = search.run(some, prepared[k], scale, limits[rows], search.mask.sum(), wanted)
+            found.within(limits[rows])
         else:
             found = unturned(search, some, prepared[k], scale, limits[rows])
-        return _best_of_mirrors(found, len(rows), mirrors)
+        return _best_of_mirrors(found, len(rows), wanted == EACH)
 
-    both = [Tops.nowhere(len(image)) for _ in range(1 + mirrors)]
+    both = [Tops.nowhere(len(image)) for _ in range(2 if wanted == EACH else 1)]
     for (_, pairs), parts in zip(tasks, pool(work, tasks)):
         for tops, part in zip(both, parts):
             tops.put(pairs, part)
     return both
 
 
-def _best_of_mirrors(found, count, mirrors):
-    """The highest of every image's tops, and the highest of those with the other mirror."""
+def _best_of_mirrors(found, count, other):
+    """The highest of every image's tops, and with ``other`` the highest of those with the other mirror."""
     order = np.lexsort((found.mirrored, -found.score, found.image))
     found = found.take(order)
-    if not mirrors:
-        return [_first(found.take(found.mirrored == 0), count)]
     best = _first(found, count)
+    if not other:
+        return [best]
     return [best, _first(found.take(found.mirrored != best.mirrored[found.image]), count)]
 
 

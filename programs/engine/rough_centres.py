@@ -70,6 +70,8 @@ def _places(spectra, conjugate, allowed):
     best = np.where(allowed, correlation, -np.inf).reshape(len(spectra), -1).argmax(1)
     y, x = np.unravel_index(best, (m, m))
     b = np.arange(len(spectra))
+    # an image that says nothing stays where it is
+    x, y = (np.where(correlation[b, y, x] > correlation[:, m // 2, m // 2], at, m // 2) for at in (x, y))
     along_x = [correlation[b, y, (x + step) % m] for step in (-1, 0, 1)]
     along_y = [correlation[b, (y + step) % m, x] for step in (-1, 0, 1)]
     return np.stack([x - m // 2 + _vertices(*along_x), y - m // 2 + _vertices(*along_y)], 1)

@@ -11,6 +11,8 @@ from .averaging import BLOCK, samples_turned_back
 from .correlation_kernels import unshifted
 from .matching import masked
 
+ROUNDING = 1e-7           # singular value, to that of as many different images, that means nothing
+
 
 @dataclass
 class Subspace:
@@ -26,6 +28,7 @@ class Subspace:
     def of(cls, images, count, mask):
         """The first ``count`` components, or as many as there are, of images (K, n, n) aligned to each other.
 
+        Where images do not differ at all there is one, of zeros.
         Each is brought to mean 0 and length 1 inside the mask; empty images count as they are.
         """
         from sklearn.decomposition import PCA
@@ -33,9 +36,14 @@ class Subspace:
         vectors = vectors.reshape(len(images), -1) / np.sqrt(np.maximum(power, np.finfo(float).tiny))[:, None]
         inside = mask.ravel() > 0
         count = max(1, min(count, len(images) - 1, inside.sum()))
-        pca = PCA(count, svd_solver="full").fit(vectors[:, inside])
-        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], _filled(pca.components_, inside, mask.shape),
-                   pca.singular_values_, np.nan_to_num(pca.explained_variance_ratio_))
+        with np.errstate(invalid="ignore"):                # shares of no variance at all
+            pca = PCA(count, svd_solver="full").fit(vectors[:, inside])
+        values, shares = pca.singular_values_, np.nan_to_num(pca.explained_variance_ratio_)
+        # what belongs to no variance is arbitrary: not even without a mean inside the mask
+        real = values > ROUNDING * np.sqrt(len(images))
+        kept = real | (np.arange(count) == 0)
+        basis = _filled(pca.components_ * real[:, None], inside, mask.shape)
+        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], basis[kept], values[kept], shares[kept])
 
     def prepare(self, rings, mask):
         """What :meth:`coefficients` needs: :class:`Projection` on ``rings``."""
