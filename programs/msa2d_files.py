@@ -195,7 +195,7 @@ class Msa2dResult(Result):
         count = len(self.averages)
         for name, columns in super().class_blocks(stack, image_columns):
             if name == "classes":
-                del columns["scale"]
+                del columns["scale"], columns["signalChange"]           # averages are turned anew in every cycle
                 columns["used"] = np.bincount(labels[used], minlength=count)
                 scores = np.bincount(labels, self.classes.similarity, minlength=count)
                 columns["maxCC"] = scores / np.maximum(columns["classCount"], 1)

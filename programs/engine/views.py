@@ -44,15 +44,30 @@ class Bank:
         return views
 
     def _fill(self, views, places, which):
-        """Write the views of ours ``which`` to ``places``."""
-        def fill(part):
-            made, at = self._view(which[part]), places[part]
-            views.x[at], views.packed[:, :, at], views.inverse[at] = made.x, made.packed, made.inverse
+        """Write the views of ours ``which`` to ``places``.
 
-        self.workers.map(fill, np.array_split(np.arange(len(which)), -(-len(which) // BLOCK)))
+        The same however many are written at a time: every image keeps its place among those worked on together, for
+        the rounding of matrix products depends on it.
+        """
+        slot = which % BLOCK
+        order = np.argsort(slot, kind="stable")
+        first = np.searchsorted(slot[order], slot[order])
+        batch = np.empty(len(which), int)
+        batch[order] = np.arange(len(which)) - first        # how many with the same place come before
+
+        def fill(number):
+            part = np.flatnonzero(batch == number)
+            made, at, here = self._view(which[part]), places[part], slot[part]
+            views.x[at], views.inverse[at] = made.x[here], made.inverse[here]
+            views.packed[:, :, at] = made.packed[:, :, here]
+
+        self.workers.map(fill, range(batch.max(initial=-1) + 1))
 
     def _view(self, which):
-        images, centres = self.source.read(self.rows[which]), self.centres[which]
+        """:class:`.correlation.Views` of BLOCK images, ours ``which`` in their places and nothing in others."""
+        slot, n = which % BLOCK, self.source.size
+        images, centres = np.zeros((BLOCK, n, n), np.float32), np.zeros((BLOCK, 2))
+        images[slot], centres[slot] = self.source.read(self.rows[which]), self.centres[which]
         whole = np.floor(centres + 0.5).astype(int)
         return self.search.views(self.cut(images, whole), centres - whole)
 
