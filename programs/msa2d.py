@@ -25,6 +25,7 @@ from .running import check_same_run, duration, tell
 
 PROGRAM = "refine2d"
 FRACTION = 25             # of the mean class size that may change class when k-means ends
+FEWEST_RINGS = 2          # Fourier pixels that are looked at, at least
 SIMILAR_SIZE = 0.05       # of the mean class size: smaller classes are no alignment references
 
 
@@ -67,16 +68,21 @@ class Classification:
         self.files = Msa2dFiles(options.path)
         self.files.check_new(options.resume)
         ranks.wait()                            # before the first of them makes the folder
-        for path in (options.input, options.initial, options.exclude):
-            if path and self.files.owns(path):
-                raise UserError(f"{path}: a run in {options.path} would overwrite it, expected another --path")
+        self._check_not_ours(options.input, options.initial, options.exclude)
         self.inputs = inputs = read_inputs(options)
+        self._check_not_ours(*{image.partition("@")[2] for image in inputs.raw.metadata["image"]})
         self.seed = self._chosen_seed()
         self.notices = self._read_modules()
         # state that a checkpoint keeps
         self.cycle, self.averages = 0, None
-        self.converged = False
+        self.changed, self.converged = 1.0, False
         self.inputs.source = Normalised(inputs.source, self.normalise) if self.normalise else inputs.source
+
+    def _check_not_ours(self, *paths):
+        """:class:`UserError` for files that this run would write or remove."""
+        for path in paths:
+            if path and self.files.owns(path):
+                raise UserError(f"{path}: a run in {self.options.path} would overwrite it, expected another --path")
 
     def _chosen_seed(self):
         seed = int(time.time()) if self.options.random_seed < 0 else self.options.random_seed
@@ -92,6 +98,9 @@ class Classification:
         if by_similarity:
             # the scale that fits a normalised particle to its average is proportional to their correlation
             self.normalise = modules.processor("--classnormproc", "normalize.edgemean")
+        if o.classkeep > 1 and not o.classkeepsig:
+            raise UserError(f"--classkeep: {o.classkeep:g} is more than all particles of a class, expected a fraction, "
+                            "or --classkeepsig for standard deviations")
         stages = [self._stage(modules, kind) for kind in ("sim", "class")]
         self.similar = self._shrunk(stages[0])
         self.recipe = Recipe(stages[1], o.classiter + 1, o.classkeep, o.classkeepsig, o.classrefsf, o.automask,
@@ -105,15 +114,24 @@ class Classification:
         def of(reader, name):
             return reader(f"--{kind}{name}", getattr(self.options, f"{kind}{name}"))
 
+        aligner = of(modules.aligner, "align")
+        self._check_frequency(f"--{kind}align {getattr(self.options, f'{kind}align')}", aligner.max_frequency)
         refiner, refine_by = of(modules.refiner, "ralign"), of(modules.comparator, "raligncmp")
-        return Stage(of(modules.aligner, "align"), of(modules.comparator, "aligncmp"), refiner, refine_by,
-                     of(modules.comparator, "cmp"))
+        return Stage(aligner, of(modules.comparator, "aligncmp"), refiner, refine_by, of(modules.comparator, "cmp"))
+
+    def _check_frequency(self, given, frequency):
+        """:class:`UserError` where a limit in 1/px leaves too little to align by."""
+        size = self.inputs.raw.size
+        if frequency is not None and frequency * size < FEWEST_RINGS:
+            raise UserError(f"{given}: leaves frequencies up to {frequency * size:.3g} Fourier pixels of boxes of "
+                            f"{size} px, expected at least {FEWEST_RINGS}")
 
     def _shrunk(self, stage):
         """The stage of alignment references, at the resolution that --shrink leaves."""
         if self.options.shrink < 2:
             return stage
         limit = 0.5 / self.options.shrink
+        self._check_frequency(f"--shrink {self.options.shrink}", limit)
         own = stage.aligner.max_frequency
         return replace(stage, aligner=replace(stage.aligner, max_frequency=min(limit, own or limit)))
 
@@ -122,7 +140,7 @@ class Classification:
     def run(self):
         workers = Workers(self.options.thr)
         try:
-            check_particles(self.inputs)
+            check_particles(self.inputs, self.options.classnormproc)
             self.geometry = Geometry(self.inputs.raw.size, self.inputs.radius, workers.map)
             self.workers = workers
             there = self.files.iterations() if self.options.resume else []
@@ -214,7 +232,7 @@ class Classification:
         self.images.recentre(cycle.poses)
         self.averages = make_averages(self.images, cycle.labels, cycle.poses, self.options.ncls, self.recipe)
         changed = float(np.mean(cycle.labels != before.labels)) if len(before.images) == self.options.ncls else 1.0
-        self.converged = changed <= self.options.eps and self.options.eps > 0
+        self.changed, self.converged = changed, 0 < self.options.eps >= changed
         self._report(before, changed, started)
 
     def _classify(self, before, rng):
@@ -329,7 +347,7 @@ class Classification:
         self.files.save_checkpoint(self.cycle, arrays, {
             "program": PROGRAM, "cycle": self.cycle, "particles": len(self.inputs.used), "size": self.inputs.raw.size,
             "radius": self.inputs.radius, "fingerprint": self.inputs.fingerprint(), "seed": self.seed,
-            "changed": self.converged})
+            "changed": self.changed})
 
     def _restore(self, cycle):
         arrays, meta = self.files.load_checkpoint(cycle)
@@ -337,6 +355,7 @@ class Classification:
                  ("radius", self.inputs.radius, "px as its radius"))
         check_same_run(meta, PROGRAM, facts, self.inputs.fingerprint(), self.options.path, self.options.input)
         self.cycle, self.seed = meta["cycle"], meta["seed"]
+        self.converged = 0 < self.options.eps >= meta["changed"]
         poses = Poses(arrays["mirrored"], arrays["psi"], arrays["place"])
         self.averages = ClassAverages(arrays["images"], arrays["halves"], arrays["entered"], arrays["labels"], poses,
                                       arrays["similarity"], arrays["used"])

@@ -1,4 +1,5 @@
 """What a reference-free classification is given: particles, those to leave out, CTFs, averages to start from."""
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,8 @@ class Inputs:
     initial: np.ndarray = None
 
     def fingerprint(self):
-        return fingerprint(self.raw)
+        """A number that tells these images, and those of them in use, from others."""
+        return zlib.crc32(self.used.astype("<i8").tobytes(), fingerprint(self.raw))
 
 
 class Normalised:
@@ -62,11 +64,17 @@ def read_inputs(options):
                   size // 3 if options.maxshift < 0 else float(options.maxshift), _initial(options, size))
 
 
-def check_particles(inputs):
-    """:class:`UserError` for the first particle that cannot be used."""
+def check_particles(inputs, processor):
+    """:class:`UserError` for the first particle that cannot be used, and where nothing is left of one.
+
+    processor: what was given as --classnormproc, for the message.
+    """
     for start in range(0, len(inputs.used), CHECKED_AT_ONCE):
         some = inputs.used[start : start + CHECKED_AT_ONCE]
         check_pixels(inputs.raw.read(some), inputs.raw.names(some))
+    first = inputs.source.read(inputs.used[:1])
+    if not (np.isfinite(first).all() and np.ptp(first) > 0):
+        raise UserError(f"--classnormproc {processor}: leaves nothing of the particles, expected other options of it")
 
 
 def _used(path, count, stack):
@@ -79,7 +87,7 @@ def _used(path, count, stack):
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--exclude {path}: cannot be read ({error})") from error
         for word in words:
-            if not word.isdigit() or int(word) >= count:
+            if not (word.isascii() and word.isdigit()) or int(word) >= count:
                 raise UserError(f"--exclude {path}: found '{word}', expected numbers of particles from 0 to "
                                 f"{count - 1}, for {stack} has {count}")
             left_out[int(word)] = True

@@ -48,8 +48,9 @@ class Starter:
         used = self.inputs.used
         most = max(FEWEST_IMAGES, IMAGES_PER_CLASS * self.options.ncls)
         some = np.arange(0, len(used), max(1, len(used) // most))
-        if len(some) < len(used):
+        if len(some) < self.inputs.raw.count:
             files.write_subset(self.inputs, used[some])
+        if len(some) < len(used):
             self.log(f"first classes come from {len(some)} of the {len(used)} particles")
         images = self.make_images(used[some], places[some])
         start = self._likely(images) if self.options.start == "ml" else self._invariant(images, files)

@@ -52,7 +52,7 @@ def parser():
                        help="particles: stack (.hdf, .mrcs, .spi), metadata (.star, .xmd) or list (.lst); normalised, "
                             "phases flipped")
     files.add_argument("--path", metavar="FOLDER", default="",
-                       help="folder for the results (default: the next free r2d_NN)")
+                       help="folder for the results (default: the next free r2d_NN; with --resume the last one)")
     files.add_argument("--exclude", metavar="FILE", default="",
                        help="file with numbers, from 0, of particles to leave out")
     files.add_argument("--initial", metavar="FILE", default="", help="class averages to start from")
@@ -165,7 +165,7 @@ def main(argv=None):
 
     def body():
         arguments.processes = read_parallel(arguments)
-        arguments.path = arguments.path or next_folder()
+        arguments.path = arguments.path or next_folder(arguments.resume)
         if arguments.processes > 1 and not any(name in os.environ for name in INSIDE_MPI):
             _start_processes(arguments, argv)
         from . import msa2d
@@ -188,10 +188,12 @@ def read_parallel(arguments):
     return 0
 
 
-def next_folder():
-    """r2d_NN with the number after the highest there is."""
-    numbers = [int(match[1]) for path in Path().iterdir() if (match := FOLDER.fullmatch(path.name))]
-    return f"r2d_{max(numbers, default=0) + 1:02d}"
+def next_folder(resume=False):
+    """r2d_NN with the number after the highest there is; to ``resume``, with the highest itself."""
+    names = sorted((int(match[1]), path.name) for path in Path().iterdir() if (match := FOLDER.fullmatch(path.name)))
+    if resume and names:
+        return names[-1][1]
+    return f"r2d_{names[-1][0] + 1 if names else 1:02d}"
 
 
 def _start_processes(arguments, argv):

@@ -84,8 +84,8 @@ class Rings:
 
     def images(self, samples):
         """Adjoint of :meth:`sample`: images (B, n, n) in the circle, of complex samples (B, P)."""
-        images = finufft.nufft2d1(self.ky, self.kx, (samples * self.share).astype(np.complex128), (self.n, self.n),
-                                  eps=1e-6, isign=1, nthreads=1)
+        strengths = (samples * self.share).astype(np.complex128, order="C")
+        images = finufft.nufft2d1(self.ky, self.kx, strengths, (self.n, self.n), eps=1e-6, isign=1, nthreads=1)
         return np.where(self.circle, images.reshape(-1, self.n, self.n).real, 0)
 
     def expand(self, samples, rings=None):
