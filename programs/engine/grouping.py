@@ -44,8 +44,12 @@ def _seeds(vectors, classes, rng):
 
 
 def _filled(vectors, labels, classes, smallest):
-    """Labels (N,) without empty classes: each gets the half that is farther out of the class that is spread most."""
+    """Labels (N,) without small and empty classes: they get the farther half of the class that is spread most."""
+    sizes = np.bincount(labels, minlength=classes)
+    small = np.flatnonzero(sizes < min(smallest, len(labels) // classes))
+    lost, large = np.isin(labels, small), np.setdiff1d(np.arange(classes), small)
     labels = labels.copy()
+    labels[lost] = large[_assign(vectors[lost], _means(vectors, labels, classes)[large])[0]]
     for k in np.flatnonzero(np.bincount(labels, minlength=classes) == 0):
         sizes = np.bincount(labels, minlength=classes)
         away = vectors - _means(vectors, labels, classes)[labels]

@@ -17,15 +17,16 @@ def unturned(search, views, references, norm, limits):
     score = np.where(inside, score, -np.inf)
     rows, best = np.flatnonzero(score.max(1) > 0), score.argmax(1)
     best = best[rows]
-    at, offset = search.fine_places[best], np.zeros((len(rows), 2))
+    at, offset, height = search.fine_places[best], np.zeros((len(rows), 2)), score[rows, best]
     for axis, step in enumerate(np.eye(2, dtype=int)):
         before, after = _score_at(search, score, rows, at - step), _score_at(search, score, rows, at + step)
         bend = before + after - 2 * score[rows, best]
         free = np.isfinite(bend) & (bend < 0)
         offset[free, axis] = ((before[free] - after[free]) / (2 * bend[free])).clip(-1, 1)
+        height[free] += (after[free] - before[free]) / 4 * offset[free, axis]
     place = search.step * (at + offset)
     none = np.zeros(len(rows), int)
-    return Found(rows, none, none, score[rows, best], np.zeros(len(rows)), *place.T)
+    return Found(rows, none, none, height, np.zeros(len(rows)), *place.T)
 
 
 def _inverse_at(search, inverse, x, y):
