@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 
 MODULES = {"python3-venv": "ensurepip", "python3-tk": "_tkinter"}
-PROGRAMS = {"xvfb": "Xvfb"}
+PROGRAMS = {"xvfb": "Xvfb", "xdotool": "xdotool"}
 LIBRARIES = {
     "libgl1": "libGL.so.1",
     "libglib2.0-0": "libgthread-2.0.so.0",

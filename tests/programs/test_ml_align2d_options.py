@@ -42,6 +42,7 @@ def test_i_takes_stack_star_and_xmd(planted, classified):
     assert stack.images["image"][6] == f"000007@{planted.stack}"
 
 
+@pytest.mark.programs("ml_align2d")         # of mlf_align2d, see test_mlf_align2d_truth
 def test_nref_generates_references(planted, classified):
     found = classified("--nref 3 --mirror --fast", references="")
     assert len(found.classes()) == 3

@@ -117,7 +117,7 @@ def test_memory_for_nothing_reads_again(options, classified):
 def test_random_seed_repeats_a_run(planted, tmp_path):
     def files(seed):
         found = run_program("-i", planted.star, "--nref", 3, "--mirror", "--fast", "--maxres", 0.25, "--iter", 2,
-                            "--random_seed", seed, "--oroot", tmp_path / "ml2d_")
+                            "--psi_step", 10, "--random_seed", seed, "--oroot", tmp_path / "ml2d_")
         assert found.info()["randomSeed"] == seed
         return {name: Path(f"{found.oroot}{name}").read_bytes() for name in ("classes.mrcs", "images.xmd", "frc.xmd")}
 

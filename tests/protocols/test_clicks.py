@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(bool(screen.missing()), reason=screen.missing())
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A project with imported particles and an ML2D that waits to be executed."""
+    """A project with imported particles and an ML2D that waits to be executed, and the latter."""
     folder = simulated(tmp_path_factory.mktemp("clicked"), count=60)
     with new_project("Clicked") as project:
         protocol = new_ml2d(project, import_particles(project, folder), **{**QUICK, "maxIters": 2})
@@ -36,6 +36,7 @@ def windows(prepared, tmp_path):
 
 
 def test_from_the_form_to_a_subset(prepared, windows):
+    project, _ = prepared
     windows.click(windows.find("mlalign - ML2D", "CanvasText", contains=True))
     windows.click(windows.find("Edit"))
 
@@ -48,6 +49,7 @@ def test_from_the_form_to_a_subset(prepared, windows):
     windows.find("60 particles make 20 per class", "Text", contains=True)       # a warning
     windows.click(windows.find("Yes", "Button"))
     windows.find("ML2D\nfinished", "CanvasText", contains=True)
+    windows.find("Stopped after the 2 iterations allowed", "Text", contains=True)        # the summary
     windows.picture("finished")
 
     # what came out: the gallery
@@ -68,3 +70,8 @@ def test_from_the_form_to_a_subset(prepared, windows):
     windows.click(windows.find("2 classes", "Action", contains=True))
     windows.find("Created 'select classes", contains=True)
     windows.picture("created")
+    windows.click(windows.find("Refresh", "Label"))
+    windows.find("select classes ", "CanvasText", contains=True)
+    windows.picture("subset")
+    made = [run for run in project.getRuns(refresh=True) if run.getClassName() == "MlalignProtSelect"]
+    assert [run.outputClasses.getSize() for run in made] == [2]

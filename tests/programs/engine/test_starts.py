@@ -227,7 +227,7 @@ def test_corrected_starts_reach_the_truth(behind_ctfs):
     made.enter(MAXRES)
     agreement, best = behind_ctfs.judged(made, made.initial_model(made.disk.polar(behind_ctfs.references), 1.5))
     assert agreement == 1
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         rng, (made, white) = np.random.default_rng(seed), behind_ctfs.estimators()
         sigma = behind_ctfs.truth.images.std()
         averages = random_start(white, 3, sigma, 1.5, 1, rng, str, start_maxres(32), split=False)
