@@ -32,7 +32,8 @@ def rough_centres(read, rows, n, reach, radius, pool=map):
     places = [np.zeros((len(block), 2)) for block in blocks]
     for _ in range(ROUNDS):
         average = fft.irfft2(sum(pool(_sum_of_moved, spectra, places)), (m, m))
-        pattern = rotational_average(average) * disc
+        # the background's level is no part of the particle
+        pattern = (rotational_average(average) - average[~disc].mean()) * disc
         # without a mean all over the box: inside the disc alone it would leave a rim that draws particles to it
         pattern -= pattern.mean()
         conjugate = np.conj(fft.rfft2(fft.ifftshift(pattern)))

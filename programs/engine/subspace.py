@@ -43,7 +43,8 @@ class Subspace:
         real = values > ROUNDING * np.sqrt(len(images))
         kept = real | (np.arange(count) == 0)
         basis = _filled(pca.components_ * real[:, None], inside, mask.shape)
-        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], basis[kept], values[kept], shares[kept])
+        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], basis[kept], (values * real)[kept],
+                   (shares * real)[kept])
 
     def prepare(self, rings, mask):
         """What :meth:`coefficients` needs: :class:`Projection` on ``rings``."""

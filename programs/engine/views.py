@@ -77,7 +77,8 @@ class Bank:
         if n == m and not centres.any():
             return images
         out, edge = np.zeros((len(images), m, m), np.float32), (m - n) // 2
-        for image, target, (x, y) in zip(images, out, centres):
+        farthest = (n + m) // 2                    # from where on nothing of the image is left
+        for image, target, (x, y) in zip(images, out, centres.clip(-farthest, farthest)):
             # the pixel at (column, row) goes to (column + edge - x, row + edge - y)
             rows, columns = (slice(max(0, edge - shift), min(m, n + edge - shift)) for shift in (y, x))
             target[rows, columns] = image[rows.start - edge + y : rows.stop - edge + y,
