@@ -82,7 +82,7 @@ def contrast(images, mask, pixel_size=None):
     high = min(1 / DETAIL, 0.25 / size)
     structure, detail = (frequency > 1 / STRUCTURE) & (frequency <= high), (frequency > high) & (frequency < 0.5 / size)
     if not structure.any():
-        structure = (frequency > 0) & (frequency <= max(high, 1 / (n * size)))
+        structure = (frequency > 0) & (frequency <= max(high, 1.01 / (n * size)))
     values = []
     for image in images:
         spectrum = np.abs(np.fft.rfft2((image - rotational_average(image)) * mask))
