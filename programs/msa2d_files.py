@@ -36,6 +36,8 @@ class Msa2dFiles(MrefFiles):
 
     def check_new(self, resume):
         """:class:`UserError` when there is a run in the folder and it is not to be continued."""
+        if self.outdir.exists() and not self.outdir.is_dir():
+            raise UserError(f"--path {self.outdir}: is a file, expected a folder, or a new name")
         if not resume and (self.iterations() or (self.outdir / OF_THE_START[0]).exists()):
             raise UserError(f"{self.outdir}: has a run of refine2d already, expected another --path, or --resume to go "
                             "on with it")
