@@ -21,9 +21,11 @@ Signal and resolution are relative to what the better classes of the same run ha
 quarter of its particles.  A class without particles scores 0.
 """
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Callable
 
 import numpy as np
+from scipy import fft
 
 from .engine.resolution import crossing
 from .errors import UserError
@@ -194,12 +196,21 @@ def shell_power(images, mask):
     """
     axes, size = tuple(range(1, images.ndim)), images.shape[-1]
     mean = (images * mask).sum(axes, keepdims=True) / mask.sum()
-    squares = np.abs(np.fft.fftn((images - mean) * mask, axes=axes)) ** 2 / (mask**2).sum()
-    axis = np.fft.fftfreq(size) ** 2
-    radius = np.sqrt(sum(np.meshgrid(*[axis] * len(axes), indexing="ij", sparse=True)))
-    shell = np.rint(radius * size).astype(int).ravel()
-    members = np.bincount(shell)
-    return np.array([np.bincount(shell, one.ravel()) / members for one in squares])[:, : size // 2 + 1]
+    spectra = fft.rfftn(((images - mean) * mask).astype(np.float32), axes=axes)
+    squares = (spectra.real**2 + spectra.imag**2) / (mask**2).sum()
+    shell, twice = _shells(size, len(axes))
+    members = np.bincount(shell, twice)
+    return np.array([np.bincount(shell, one.ravel() * twice) / members for one in squares])[:, : size // 2 + 1]
+
+
+@lru_cache(maxsize=2)
+def _shells(size, dimensions):
+    """Shell of every coefficient of rfftn, flat, and how many of fftn's it stands for: 1 or 2."""
+    axes = [fft.fftfreq(size)] * (dimensions - 1) + [fft.rfftfreq(size)]
+    radius = np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True)))
+    column = np.arange(size // 2 + 1)
+    twice = np.where((column == 0) | (2 * column == size), 1.0, 2.0)
+    return np.rint(radius * size).astype(int).ravel(), np.broadcast_to(twice, radius.shape).ravel()
 
 
 def _support(averages):

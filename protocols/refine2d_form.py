@@ -138,7 +138,7 @@ def define_averages(writer):
     add("classKeep", FloatParam, "Keep", 0.85, validators=[Positive])
     add("classKeepSig", BooleanParam, "Keep by deviations?", False, advanced=True)
     writer.module("classAverager", AVERAGER["classAverager"], advanced=False)
-    add("classRefSf", BooleanParam, "Filter averages by their FRC?", False)
+    add("classRefSf", BooleanParam, "Filter averages by their FRC?", True)
     add("centerType", EnumParam, "Centre the averages", 0, choices=[
         "by shape (xform.center)", "by centre of mass (xform.centerofmass)", "by autocorrelation (xform.centeracf)",
         "not"])

@@ -110,7 +110,7 @@ centerType
     particle.
 classRefSf
     *Yes*: averages are filtered to where their halves agree (Fourier ring correlation) before particles are aligned to
-    them, so that noise does not lead.  *No*: they serve as they are.
+    them, so that noise does not lead and resolutions can be believed.  *No*: they serve as they are, as in EMAN.
 classAverager
     How the particles of a class are averaged.  Those with *ctf* in their names weigh them by their CTFs; without CTFs
     (see *Use the CTF*) all weigh alike.

@@ -26,7 +26,7 @@ CHANGES = {
     "classIter": (2, {}),
     "classKeep": (0.7, {}),
     "classKeepSig": (True, {}),
-    "classRefSf": (True, {}),
+    "classRefSf": (False, {}),
     "centerType": (2, {}),
     "doAutomask": (True, {}),
     "maxShift": (4, {}),
