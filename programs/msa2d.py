@@ -233,14 +233,16 @@ class Classification:
         self.averages = make_averages(self.images, cycle.labels, cycle.poses, self.options.ncls, self.recipe)
         changed = float(np.mean(cycle.labels != before.labels)) if len(before.images) == self.options.ncls else 1.0
         self.changed, self.converged = changed, 0 < self.options.eps >= changed
-        self._report(before, changed, started)
+        self._report(changed, started)
 
     def _classify(self, before, rng):
         """:class:`Cycle`: align averages, choose references, align and project the particles, group them."""
         geometry, options, mask = self.geometry, self.options, self.geometry.mask
         filled = np.flatnonzero(before.members > 0)
         images = before.filtered(mask)[filled]
-        poses, order = consensus.aligned_to_each_other(geometry.search, images, geometry.reach, self.workers.map)
+        shifts = self.similar.aligner.shifts or self.recipe.stage.aligner.shifts
+        poses, order = consensus.aligned_to_each_other(geometry.search, images, geometry.reach if shifts else 0,
+                                                       self.workers.map)
         aligned = self._in_common_frame(images, poses)
         self.log(f"cycle {self.cycle}: averages aligned to each other", 1)
         subspace = Subspace.of(aligned, options.nbasisfp, mask)
@@ -306,21 +308,17 @@ class Classification:
 
     # ---- results and state ------------------------------------------------------------------------------------
 
-    def _report(self, before, changed, started):
+    def _report(self, changed, started):
         """Write this cycle's files, its checkpoint and a line in the log."""
         averages, geometry = self.averages, self.geometry
         images = geometry.cropped(averages.images)
         seconds = time.time() - started
         mean = float(averages.similarity.mean())
-        change = np.ones(len(images))
-        if len(before.images) == len(images):
-            power = np.maximum((averages.images**2).sum((1, 2)), np.finfo(float).tiny)
-            change = ((averages.images - before.images) ** 2).sum((1, 2)) / power
         contrast = consensus.contrast(averages.images, geometry.mask, self.inputs.pixel_size)
         info = {"iterationNumber": self.cycle, "meanCC": mean, "changed": changed, "maxres": 0.5,
                 "samplingRate": self.inputs.pixel_size or -1.0, "randomSeed": self.seed, "seconds": seconds}
         if self._first:
-            result = Msa2dResult(self.inputs, averages, images, geometry.cropped(averages.halves), change, contrast,
+            result = Msa2dResult(self.inputs, averages, images, geometry.cropped(averages.halves), contrast,
                                  info, geometry.cropped(geometry.mask))
             self.files.write_iteration(self.cycle, self.inputs, averages, result, self.options.resultmx)
             self._checkpoint()

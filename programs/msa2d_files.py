@@ -171,16 +171,17 @@ class Msa2dResult(Result):
     """One cycle's outcome as tables.
 
     averages: :class:`.msa2d_averages.ClassAverages`; images, halves: (K, n, n), (K, 2, n, n) of them as they are
-    written; change: (K,); contrast: (K,); info: values of the info block; mask: (n, n) of the particle.
+    written; contrast: (K,); info: values of the info block; mask: (n, n) of the particle.
     """
 
-    def __init__(self, inputs, averages, images, halves, change, contrast, info, mask):
+    def __init__(self, inputs, averages, images, halves, contrast, info, mask):
         self.inputs, self.classes, self.averages = inputs, averages, images
-        self.pixel_size, self.change, self.contrast, self.info = inputs.pixel_size, change, contrast, info
+        self.pixel_size, self.contrast, self.info = inputs.pixel_size, contrast, info
         self.pose = convention(averages.poses)
         self.frequency, self.frc, _ = image_filters.shell_correlation(halves[:, 0] * mask, halves[:, 1] * mask)
         self.frc[~(averages.entered > 0).all(1)] = 0
         count = len(images)
+        self.change = np.zeros(count)           # not written: averages are turned anew in every cycle
         self.particles = SimpleNamespace(ref=averages.labels)
         flipped = np.bincount(averages.labels, self.pose.flip, minlength=count)
         self.model = SimpleNamespace(references=count, mirror=flipped / np.maximum(averages.members, 1),
@@ -197,7 +198,7 @@ class Msa2dResult(Result):
         count = len(self.averages)
         for name, columns in super().class_blocks(stack, image_columns):
             if name == "classes":
-                del columns["scale"], columns["signalChange"]           # averages are turned anew in every cycle
+                del columns["scale"], columns["signalChange"]
                 columns["used"] = np.bincount(labels[used], minlength=count)
                 scores = np.bincount(labels, self.classes.similarity, minlength=count)
                 columns["maxCC"] = scores / np.maximum(columns["classCount"], 1)

@@ -98,7 +98,9 @@ class Images:
     def recentre(self, poses):
         """Put particles that have moved far into the middle of their views."""
         far = np.hypot(*(poses.place - self.centres).T) > FAR * self.geometry.reach
-        self.centres[far] = np.floor(poses.place[far] + 0.5)
+        # where it may not be there is nothing to look for
+        most = np.floor(self.inputs.max_shift)
+        self.centres[far] = np.floor(poses.place[far] + 0.5).clip(-most, most)
         self.bank.recentre(self.centres[self.ours])
 
     def match(self, references, refs, stage, poses, members=None):
@@ -162,7 +164,7 @@ class Images:
             at = np.rint(poses.place[here] - middles)
             return np.repeat(at, 2, axis=1)
         most = min(self.inputs.max_shift, np.inf if aligner.max_shift is None else aligner.max_shift)
-        low, high = np.maximum(-reach, -most - middles), np.minimum(reach, most - middles)
+        low, high = ((end - middles).clip(-reach, reach) for end in (-most, most))
         return np.stack([low, high], 2).reshape(-1, 4)
 
     def similarity(self, references, refs, poses, comparator, members=None):
