@@ -1,6 +1,6 @@
 """How well refine2d's classes agree with the views that particles were made from.
 
-    python benchmarks/refine2d_truth.py [maps] [--seeds 3] [--starts harmonics footprint ml] [--options ...]
+    python benchmarks/refine2d_truth.py [maps] [--seeds 3] [--starts harmonics footprint ml] [--options "..."]
 
 2000 particles of ten views of five assemblies (64 px of 5 Å, shifts of 2 px, half of them mirrored) at signal-to-noise
 ratios of 0.2 and 0.06, sorted into 20 and 48 classes in eight cycles.  Purity is the share of particles that belong
@@ -52,7 +52,7 @@ def agreement(folder, maps, options):
                 for seed in range(1, options.seeds + 1):
                     out = folder / f"snr{snr}" / f"{start}_{number}_{seed}"
                     used = classify(star, out, "--ncls", number, "--iter", cycles, "--start", start, "--random_seed",
-                                    seed, *options.options)
+                                    seed, *options.options.split())
                     found = merged(truth, classes(out / "images.xmd"))
                     scores.append((np.mean(found == truth), adjusted_rand_index({"ref": truth}, {"ref": found}),
                                    used.cpu))
@@ -87,7 +87,7 @@ def main():
     options.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each kind")
     options.add_argument("--starts", nargs="+", default=["harmonics", "footprint", "ml"], metavar="NAME",
                          help="values of --start")
-    options.add_argument("--options", nargs="*", default=[], metavar="OPTION", help="further options of refine2d")
+    options.add_argument("--options", default="", metavar="TEXT", help="further options of refine2d, as one text")
     options = options.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     print_machine()
