@@ -176,8 +176,9 @@ def test_starts(scene, planted, start):
 
 def test_how_far_off_particles_may_be(scene):
     """Unless averages are centred: then particles move along."""
-    there = np.abs(places(scene.classified("--center nocenter --maxshift 1").poses))
-    assert there.max() == pytest.approx(1, abs=1e-5)
+    for most in (0, 1):
+        there = np.abs(places(scene.classified(f"--center nocenter --maxshift {most}").poses))
+        assert there.max() == pytest.approx(most, abs=1e-5)
     assert np.abs(places(scene.classified("--center nocenter").poses)).max() > 1.5
 
 
@@ -198,7 +199,7 @@ def test_aligners(scene, aligner, turns, mirrors, shifts):
     run = scene.classified(f"--simalign {aligner} --classalign {aligner} --center nocenter")
     psi, _, _, flip = run.poses
     assert bool(flip.any()) == mirrors and bool((psi % 360 > 1e-6).any()) == turns
-    assert not shifts or (np.abs(places(run.poses)) > 0.1).any()
+    assert bool((np.abs(places(run.poses)) > 1e-6).any()) == shifts
     similarity = eman_files.read_simmx(run.path / "simmx_01.hdf")
     assert bool(similarity.flip.any()) == mirrors and bool((similarity.psi % 360 > 1e-4).any()) == turns
 
@@ -206,8 +207,8 @@ def test_aligners(scene, aligner, turns, mirrors, shifts):
 def test_an_aligners_own_limits(scene):
     run = scene.classified("--simalign rotate_translate_tree:maxshift=1 --center nocenter")
     similarity = eman_files.read_simmx(run.path / "simmx_01.hdf")
-    assert np.abs(places(vectors(similarity))).max() == pytest.approx(1, abs=1e-4)
-    assert np.abs(places(run.poses)).max() > 1.2                        # members are aligned by another
+    assert np.abs(places(vectors(similarity))).max() < 1 + 1e-4
+    assert np.abs(places(run.poses)).max() > 1                          # members are aligned by another
 
 
 def test_refinement_by_another_comparator(scene):
