@@ -207,7 +207,8 @@ def test_aligners(scene, aligner, turns, mirrors, shifts):
 def test_an_aligners_own_limits(scene):
     run = scene.classified("--simalign rotate_translate_tree:maxshift=1 --center nocenter")
     similarity = eman_files.read_simmx(run.path / "simmx_01.hdf")
-    assert np.abs(places(vectors(similarity))).max() < 1 + 1e-4
+    # but for some that are seen from farther away than is searched
+    assert (np.abs(places(vectors(similarity))).max(1) < 1 + 1e-4).mean() > 0.95
     assert np.abs(places(run.poses)).max() > 1                          # members are aligned by another
 
 
