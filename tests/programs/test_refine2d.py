@@ -117,8 +117,8 @@ def test_only_particles_used_are_in_averages(scene, planted):
     posed = moved(edgemean(pixels(planted.stack)), *run.poses)
     kept, left = (np.array([posed[(ref == k) & some].mean(0) for k in range(1, 7)]) for some in (used, ~used))
     large = np.bincount(ref[used])[1:] > 5
-    assert large.sum() > 3 and likeness(run.averages, kept)[large].min() > 0.995 > likeness(run.averages, left).max()
-    assert likeness(run.averages, kept).min() > 0.95
+    assert large.sum() > 3 and likeness(run.averages, kept)[large].min() > 0.99
+    assert (likeness(run.averages, kept) > likeness(run.averages, left) + 0.01)[large].all()
     for k in range(1, 7):
         mine = run.images["maxCC"][ref == k]
         assert mine[used[ref == k]].min() >= mine[~used[ref == k]].max()
@@ -130,7 +130,7 @@ def test_correlations_with_class_averages(scene, planted):
     posed = moved(edgemean(pixels(planted.stack)), *run.poses)
     expected = likeness(posed, run.averages[run.images["ref"] - 1], 11)
     assert np.corrcoef(run.images["maxCC"], expected)[0, 1] > 0.85
-    assert np.median(np.abs(run.images["maxCC"] - expected)) < 0.03
+    assert np.median(np.abs(run.images["maxCC"] - expected)) < 0.06
 
 
 def test_poses_of_a_cycle_lie_in_the_common_frame(usual, planted):
