@@ -31,7 +31,7 @@ SIMILAR_SIZE = 0.05       # of the mean class size: smaller classes are no align
 
 def run(options):
     """Run refine2d with parsed ``options`` (see :mod:`.refine2d`).  Raises :class:`.errors.UserError`."""
-    ranks = Ranks() if options.processes else Alone()
+    ranks = Ranks(f"--parallel {options.parallel}") if options.processes else Alone()
     try:
         Classification(options, ranks).run()
     except UserError as error:
@@ -350,7 +350,7 @@ class Classification:
     def _restore(self, cycle):
         arrays, meta = self.files.load_checkpoint(cycle)
         facts = (("particles", len(self.inputs.used), "particles"), ("size", self.inputs.raw.size, "px boxes"),
-                 ("radius", self.inputs.radius, "px as its radius"))
+                 ("radius", self.inputs.radius, "px of radius"))
         check_same_run(meta, PROGRAM, facts, self.inputs.fingerprint(), self.options.path, self.options.input)
         self.cycle, self.seed = meta["cycle"], meta["seed"]
         self.converged = 0 < self.options.eps >= meta["changed"]

@@ -33,13 +33,13 @@ class Alone:
 
 
 class Ranks:
-    """The ranks of an MPI run; the methods are those of :class:`Alone`."""
+    """The ranks of an MPI run; the methods are those of :class:`Alone`.  option: what asked for it, for messages."""
 
-    def __init__(self):
+    def __init__(self, option="--MPI"):
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
-            raise UserError(f"--MPI: mpi4py cannot be used ({error}), expected `pip install mpi4py` and an MPI "
+            raise UserError(f"{option}: mpi4py cannot be used ({error}), expected `pip install mpi4py` and an MPI "
                             "library, and a start by mpirun") from error
         self._world = MPI.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
