@@ -187,7 +187,12 @@ PLOTS = {
 
 
 def draw_frc(figure, frequency, correlation, pixel_size=None, style=DARK, name="FRC"):
-    """Fourier ring (or shell) correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines."""
+    """Fourier ring (or shell) correlation of one class against frequency (1/px), with the 0.5 and 0.143 lines.
+
+    Frequency 0, the images' mean, says nothing of their correlation and is left out.
+    """
+    shown = np.asarray(frequency) > 0
+    frequency, correlation = np.asarray(frequency)[shown], np.asarray(correlation)[shown]
     small = dict.fromkeys(("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize"), 8)
     with rc_context({**style, **small}):
         figure.clear()
