@@ -137,7 +137,7 @@ def test_a_run_of_other_particles_is_not_resumed(goes_on, planted, tmp_path):
     with pytest.raises(UserError, match=r"the run under .* has 240 particles, expected 200 as now asked for"):
         write_stack(tmp_path / "fewer.mrcs", pixels(planted.stack)[:200], PIXEL)
         goes_on("", tmp_path / "fewer.mrcs")
-    with pytest.raises(UserError, match=r"has 11.0 px as its radius, expected 9.0 as now asked for"):
+    with pytest.raises(UserError, match=r"has 11.0 px of radius, expected 9.0 as now asked for"):
         goes_on("--radius 9")
 
 
