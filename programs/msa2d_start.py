@@ -1,5 +1,5 @@
 """First class averages: from what images show whichever way they are turned, or by maximum likelihood."""
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from .msa2d_averages import make_averages
 MOST_CLASSES = 50
 FEWEST_IMAGES, IMAGES_PER_CLASS = 2000, 10       # that first classes are made from, if there are so many
 ROUNDS = 2                # of classes from harmonics: the first ones' averages tell better where particles are
-PASSES = 1                # of aligning members, in all of them but the last
 AT_ONCE = 256             # images
 OFFSET = 3.0              # px: deviation of particles from their rough centres, to begin with
 
@@ -76,8 +75,7 @@ class Starter:
             labels = group(coefficients, self.classes, self.rng, self.options.fastseed)
             poses = Poses(*self._turns(components, labels), poses.place)
             images.recentre(poses)
-            recipe = replace(self.recipe, passes=min(PASSES, self.recipe.passes)) if remaining else self.recipe
-            averages = make_averages(images, labels, poses, self.classes, recipe)
+            averages = make_averages(images, labels, poses, self.classes, self.recipe)
             poses = averages.poses
             images.recentre(poses)
         return self._start(images, averages)
