@@ -11,7 +11,8 @@ from .engine.alignment import Aligner
 from .engine.averaging import Sums, Transfer
 from .engine.backend import Workers
 from .engine.correlation import Search
-from .engine.parallel import Alone, Ranks
+from .engine.image_filters import padded
+from .engine.parallel import Alone, Ranks, run_on
 from .engine.rings import Rings
 from .engine.views import Bank
 from .errors import UserError
@@ -34,11 +35,7 @@ CHECKED_AT_ONCE = 500     # images
 def run(options):
     """Run mref_ali2d with parsed ``options`` (see :mod:`.mref_ali2d`).  Raises :class:`.errors.UserError`."""
     ranks = Ranks() if options.MPI else Alone()
-    try:
-        Alignment(options, ranks).run()
-    except UserError as error:
-        ranks.abort(f"{PROGRAM}: error: {error}")
-        raise
+    run_on(ranks, PROGRAM, lambda: Alignment(options, ranks).run())
 
 
 @dataclass
@@ -155,7 +152,7 @@ class Alignment:
                 reach = max(reach, np.hypot(*np.minimum(ranges + DRIFT, self.room)))
         radius = max(self.size / 2, self.radius + reach)
         rings = Rings(2 * int(np.ceil(radius)), radius, reach)
-        return Search(rings, _padded(self.inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
+        return Search(rings, padded(self.inputs.rings, rings.n), self.radius, options.ts, reach, options.exhaustive,
                       pool=workers.map)
 
     def _aligner(self, search, workers):
@@ -191,7 +188,7 @@ class Alignment:
         bank.recentre(self._middles(places, aligner.search.reach))
         limits = (self._limits(places) - bank.centres[:, :, None]).reshape(-1, 4)
         with self._progress(len(ours)) as progress:
-            best, sums = aligner.run(_padded(self.references, aligner.search.rings.n), limits, progress)
+            best, sums = aligner.run(padded(self.references, aligner.search.rings.n), limits, progress)
         # the engine mirrors y, before the turn; the convention mirrors x, after it: see em.note
         mine = Particles(best.ref, (np.rad2deg(best.psi) + 180 * best.mirrored) % 360, best.x, best.y, best.mirrored,
                          best.score, best.probability)
@@ -356,9 +353,3 @@ class Alignment:
     def log(self, line):
         if not self.ranks.rank:
             tell(self.files.log, line)
-
-
-def _padded(images, n):
-    """Images (..., m, m) in the middle of (..., n, n) zeros."""
-    edge = (n - images.shape[-1]) // 2
-    return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(edge, edge)] * 2)

@@ -9,8 +9,9 @@ from .engine.alignment import Aligner
 from .engine.averaging import add_up
 from .engine.backend import Workers
 from .engine.grouping import group
+from .engine.image_filters import padded
 from .engine.matching import masked
-from .engine.parallel import Alone, Ranks
+from .engine.parallel import Alone, Ranks, run_on
 from .engine.poses2d import Poses
 from .engine.rough_centres import rough_centres
 from .engine.subspace import Subspace, normalised
@@ -32,11 +33,7 @@ SIMILAR_SIZE = 0.05       # of the mean class size: smaller classes are no align
 def run(options):
     """Run refine2d with parsed ``options`` (see :mod:`.refine2d`).  Raises :class:`.errors.UserError`."""
     ranks = Ranks(f"--parallel {options.parallel}") if options.processes else Alone()
-    try:
-        Classification(options, ranks).run()
-    except UserError as error:
-        ranks.abort(f"{PROGRAM}: error: {error}")
-        raise
+    run_on(ranks, PROGRAM, lambda: Classification(options, ranks).run())
 
 
 @dataclass
@@ -199,13 +196,13 @@ class Classification:
         """Assign every particle to the most similar of the averages (K, n, n) or (K, box, box)."""
         geometry, inputs = self.geometry, self.inputs
         if references.shape[-1] != geometry.box:
-            references = geometry.padded(references)
+            references = padded(references, geometry.box)
         self.images = images = self._images(inputs.used, places)
         labels, score, poses = self._most_similar(references, Poses.at(places))
         images.recentre(poses)
         count = len(references)
-        halves, whole, entered = images.averages(labels, poses, np.ones(len(labels)), count)
-        self.averages = ClassAverages(whole, halves, entered, labels, poses, score, np.ones(len(labels), bool))
+        parts = images.averages(labels, poses, np.ones(len(labels)), count)
+        self.averages = ClassAverages(*parts, labels, poses, score, np.ones(len(labels), bool))
         self.log(f"particles assigned to {count} averages")
 
     def _most_similar(self, references, poses):

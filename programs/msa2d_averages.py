@@ -59,7 +59,7 @@ class ClassAverages:
 def make_averages(images, labels, poses, classes, recipe):
     """:class:`ClassAverages` of :class:`.msa2d_images.Images` in classes ``labels`` (U,), beginning from ``poses``."""
     weight = (labels >= 0).astype(float)
-    averages = ClassAverages(*_reordered(images.averages(labels, poses, weight, classes)), labels, poses,
+    averages = ClassAverages(*images.averages(labels, poses, weight, classes), labels, poses,
                              np.zeros(len(labels)), weight > 0)
     for _ in range(recipe.passes):
         references = averages.filtered(images.geometry.mask) if recipe.filtered else averages.images
@@ -70,14 +70,9 @@ def make_averages(images, labels, poses, classes, recipe):
         similarity = similarity[:, 0]
         used = kept(similarity, labels, classes, recipe.keep, recipe.by_sigma)
         weight = used * (np.maximum(similarity, 0) if recipe.by_similarity else 1.0)
-        averages = ClassAverages(*_reordered(images.averages(labels, poses, weight, classes)), labels, poses,
+        averages = ClassAverages(*images.averages(labels, poses, weight, classes), labels, poses,
                                  similarity, used)
     return centred(averages, recipe.centring, images.geometry)
-
-
-def _reordered(parts):
-    halves, whole, entered = parts
-    return whole, halves, entered
 
 
 def kept(similarity, labels, classes, keep, by_sigma):

@@ -33,6 +33,16 @@ class Stage:
     refine_by: object
     similarity: object
 
+    @property
+    def refines(self):
+        """Whether refinement can add to the search, which ends at the highest correlation coefficient."""
+        return self.refiner is not None and not isinstance(self.refine_by, Ccc)
+
+    @property
+    def compares(self):
+        """Whether images are compared with references in other ways than by the search's correlation coefficients."""
+        return self.refines or not (isinstance(self.mirror_by, Ccc) and isinstance(self.similarity, Ccc))
+
 
 class Geometry:
     """Grids and masks for images of ``size`` px with particles of ``radius`` px."""
@@ -47,11 +57,6 @@ class Geometry:
         # images are matched part by part, each by one worker
         self.search = Search(self.rings, self.mask, radius, 1.0, self.reach, climbs=CLIMBS)
         self.pool = pool
-
-    def padded(self, images):
-        """Images (..., size, size) in the middle of (..., box, box) zeros."""
-        edge = (self.box - self.size) // 2
-        return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(edge, edge)] * 2)
 
     def cropped(self, images):
         """The middle of images (..., box, box)."""
@@ -110,7 +115,7 @@ class Images:
         images are now.  members: (K,) number of images in every reference.
         """
         references = self.geometry.low_pass(references, stage.aligner.max_frequency)
-        samples = self.geometry.samples(masked(references, self.geometry.mask)[0])
+        samples = self.geometry.samples(masked(references, self.geometry.mask)[0]) if stage.compares else None
         similarity, parts = [], []
         for some, views in self.bank.chunks():
             here = self.ours[some]
@@ -146,7 +151,7 @@ class Images:
             other = (by(stage.mirror_by, pairs[1]) > by(stage.mirror_by, pairs[0])) & (both[1].score > 0)
             best.put(other, pairs[1].take(other))
             values = np.where(other, both[1].score, values)
-        if stage.refiner is not None and not isinstance(stage.refine_by, Ccc):
+        if stage.refines:
             placed = best.placed(image, ref, np.zeros_like(ref), middles[image])
             placed = stage.refiner(geometry.rings, views.x, samples, placed,
                                    stage.refine_by.informed(members, self._snr(here)), pool)
@@ -178,7 +183,7 @@ class Images:
         return self.ranks.gather(np.concatenate(parts))
 
     def averages(self, labels, poses, weight, classes):
-        """Averages of classes: halves (K, 2, box, box), whole (K, box, box), and weights (K, 2).
+        """Averages of classes: whole (K, box, box), halves (K, 2, box, box), and weights (K, 2).
 
         labels: (U,) class from 0, -1 for none; poses (U,) in them; weight: (U,), of which 0 leaves an image out.
         """
@@ -194,8 +199,8 @@ class Images:
         entered = np.zeros((classes, 2))
         chosen = (labels >= 0) & (weight > 0)
         np.add.at(entered, (labels[chosen], self.half[chosen]), weight[chosen])
-        return (geometry.rings.images(halves.reshape(-1, halves.shape[-1])).reshape(classes, 2, *geometry.mask.shape),
-                geometry.rings.images(whole), entered)
+        halves = geometry.rings.images(halves.reshape(-1, halves.shape[-1]))
+        return geometry.rings.images(whole), halves.reshape(classes, 2, *geometry.mask.shape), entered
 
     def project(self, subspace, poses):
         """Coefficients (U, V) of the images among the basis of a :class:`.engine.subspace.Subspace`."""

@@ -69,6 +69,12 @@ def shifted(image, x, y):
     return fft.ifft2(fft.fft2(image) * np.exp(-2j * np.pi * (k[:, None] * y + k * x))).real
 
 
+def padded(images, n):
+    """Images (..., m, m) in the middle of (..., n, n) zeros."""
+    edge = (n - images.shape[-1]) // 2
+    return np.pad(images, [(0, 0)] * (images.ndim - 2) + [(edge, edge)] * 2)
+
+
 def without_background(image, mask):
     """An image (n, n) inside the mask, less its mean near the mask's rim."""
     inside = core = mask > 0

@@ -9,6 +9,15 @@ import numpy as np
 from ..errors import UserError
 
 
+def run_on(ranks, program, body):
+    """Run ``body()`` on every one of the ranks; a :class:`.errors.UserError` in one of them ends all, and says why."""
+    try:
+        body()
+    except UserError as error:
+        ranks.abort(f"{program}: error: {error}")
+        raise
+
+
 class Alone:
     """The one rank of a run without MPI."""
 

@@ -94,6 +94,15 @@ def run(project, protocol):
     return protocol
 
 
+def assert_continue_does_nothing(project, protocol, file):
+    """Continue a finished run without a change: its ``file`` is not written again."""
+    from pyworkflow.protocol.constants import MODE_RESUME
+    stamp = Path(file).stat().st_mtime_ns
+    protocol.runMode.set(MODE_RESUME)
+    run(project, protocol)
+    assert Path(file).stat().st_mtime_ns == stamp
+
+
 def run_forked(protocol):
     """A context in which Scipion launches this protocol in a copy of this process, where all is imported already.
 

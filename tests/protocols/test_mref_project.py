@@ -10,7 +10,15 @@ from mlalign.convert import read_table
 from mlalign.programs.formats.images import open_images
 from mlalign.programs.geometry import pose_parameters
 from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
-from mlalign.tests.protocols.scipion import PIXEL, connect, copy_of, json_round_trip, new_mref, run
+from mlalign.tests.protocols.scipion import (
+    PIXEL,
+    assert_continue_does_nothing,
+    connect,
+    copy_of,
+    json_round_trip,
+    new_mref,
+    run,
+)
 from mlalign.tests.protocols.test_mref import mask
 
 QUICK = {"numberOfThreads": 1, "radius": 11, "maxIters": 4}
@@ -72,10 +80,7 @@ def test_summary_methods_and_leftovers(finished):
 
 
 def test_continue_without_a_change_does_nothing(imported, finished):
-    stamp = Path(finished._root() + "images.xmd").stat().st_mtime_ns
-    finished.runMode.set(MODE_RESUME)
-    run(imported.project, finished)
-    assert Path(finished._root() + "images.xmd").stat().st_mtime_ns == stamp
+    assert_continue_does_nothing(imported.project, finished, finished._root() + "images.xmd")
 
 
 def test_continue_with_more_and_with_fewer_iterations(imported, finished):

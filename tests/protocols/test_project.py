@@ -10,7 +10,16 @@ from sklearn.metrics import adjusted_rand_score
 from mlalign.convert import read_table
 from mlalign.programs.formats.images import open_images
 from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
-from mlalign.tests.protocols.scipion import PIXEL, QUICK, copy_of, json_round_trip, new_ml2d, new_mlf2d, run
+from mlalign.tests.protocols.scipion import (
+    PIXEL,
+    QUICK,
+    assert_continue_does_nothing,
+    copy_of,
+    json_round_trip,
+    new_ml2d,
+    new_mlf2d,
+    run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +74,7 @@ def test_summary_methods_and_leftovers(finished):
 
 
 def test_continue_without_a_change_does_nothing(imported, finished):
-    stamp = Path(finished._root() + "images.xmd").stat().st_mtime_ns
-    finished.runMode.set(MODE_RESUME)
-    run(imported.project, finished)
-    assert Path(finished._root() + "images.xmd").stat().st_mtime_ns == stamp
+    assert_continue_does_nothing(imported.project, finished, finished._root() + "images.xmd")
 
 
 def test_same_seed_same_classes(imported, finished):

@@ -16,7 +16,7 @@ from mlalign.programs.missing_regions import read_regions
 from mlalign.programs.phantoms import ball
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
 from mlalign.tests.protocols.outputs import apply3d, assert_same_classes, members
-from mlalign.tests.protocols.scipion import connect, copy_of, json_round_trip, run
+from mlalign.tests.protocols.scipion import assert_continue_does_nothing, connect, copy_of, json_round_trip, run
 from mlalign.tests.protocols.subtomograms import BOX, COUNT, PIXEL, QUICK, WEDGE, new_tomo
 
 REFERENCES = "outputVolumes"
@@ -114,10 +114,7 @@ def test_summary_methods_and_leftovers(tomography, finished):
 # ---- going on
 
 def test_continue_without_a_change_does_nothing(tomography, finished):
-    stamp = finished.getRun().images_file().stat().st_mtime_ns
-    finished.runMode.set(MODE_RESUME)
-    run(tomography.project, finished)
-    assert finished.getRun().images_file().stat().st_mtime_ns == stamp
+    assert_continue_does_nothing(tomography.project, finished, finished.getRun().images_file())
 
 
 def test_continue_with_more_and_with_fewer_iterations(tomography, finished):

@@ -10,7 +10,15 @@ from mlalign.convert import read_table
 from mlalign.programs.formats.hdf import HdfStack
 from mlalign.programs.formats.images import open_images
 from mlalign.tests.protocols.outputs import apply, assert_same_classes, members
-from mlalign.tests.protocols.scipion import PIXEL, connect, copy_of, json_round_trip, new_refine2d, run
+from mlalign.tests.protocols.scipion import (
+    PIXEL,
+    assert_continue_does_nothing,
+    connect,
+    copy_of,
+    json_round_trip,
+    new_refine2d,
+    run,
+)
 
 CLASSES = 5
 MEAN, AUTOFILT = 0, 5             # averagers
@@ -87,10 +95,7 @@ def test_summary_methods_and_leftovers(finished):
 
 
 def test_continue_without_a_change_does_nothing(imported, finished):
-    stamp = Path(finished._root() + "images.xmd").stat().st_mtime_ns
-    finished.runMode.set(MODE_RESUME)
-    run(imported.project, finished)
-    assert Path(finished._root() + "images.xmd").stat().st_mtime_ns == stamp
+    assert_continue_does_nothing(imported.project, finished, finished._root() + "images.xmd")
 
 
 def test_continue_with_more_and_with_fewer_cycles(imported, finished):
