@@ -4,8 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from .bank import ImageBank
 from .disk import Disk
-from .em import ImageBank, Particles, Pass, WhiteEStep
+from .em import Particles, Pass, WhiteEStep
 from .model import Fixed, Model, update
 from .references import Members, aligned
 from .search import Grid, shift_grid

@@ -3,8 +3,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .bank import ImageBank
 from .ctf import Ctf
-from .em import EStep, Found, ImageBank, note
+from .em import EStep, Found, note
 from .expectation import Cells, Images
 from .spectral import SpectralStatistics
 from .visibility import EvenHarmonics

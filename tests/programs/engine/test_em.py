@@ -9,8 +9,9 @@ from scipy import ndimage
 from mlalign.programs.engine import em
 from mlalign.programs.engine import expectation as expectation_module
 from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.bank import ImageBank
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.em import ImageBank, Particles, Pass, WhiteEStep
+from mlalign.programs.engine.em import Particles, Pass, WhiteEStep
 from mlalign.programs.engine.model import Model, Statistics, update
 from mlalign.programs.engine.references import subset_averages
 from mlalign.programs.engine.search import Grid, shift_grid

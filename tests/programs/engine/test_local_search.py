@@ -6,8 +6,9 @@ import pytest
 
 from mlalign.programs.engine import em
 from mlalign.programs.engine import expectation as expectation_module
+from mlalign.programs.engine.bank import ImageBank
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.em import ImageBank, Particles, Pass, WhiteEStep, note
+from mlalign.programs.engine.em import Particles, Pass, WhiteEStep, note
 from mlalign.programs.engine.expectation import Expectation, Images
 from mlalign.programs.engine.local import Near, best_of_near_rows, last_places
 from mlalign.programs.engine.model import Model

@@ -7,8 +7,9 @@ import pytest
 from mlalign.programs.engine import em, spectral_pass
 from mlalign.programs.engine import expectation as expectation_module
 from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.bank import ImageBank
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.em import ImageBank, Particles, Pass, WhiteEStep
+from mlalign.programs.engine.em import Particles, Pass, WhiteEStep
 from mlalign.programs.engine.local import Near, last_places
 from mlalign.programs.engine.model import Model
 from mlalign.programs.engine.search import Grid, shift_grid
