@@ -15,14 +15,14 @@ sector   a quarter of the circle, of the plain template (0 ... 3) or of its mirr
 import numba as nb
 import numpy as np
 
-from .kernels import _jit
+from .compiled import kernel
 
 _fast = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)      # nothing here is NaN or infinite
 SECTORS = 8
 COLUMNS = 4096          # pairs transformed together: what fits the caches
 
 
-@_jit
+@kernel
 def gather(inverse, table, factor):
     """factor (B, 8, H, S): what ``inverse`` (B, G) says at the places ``table`` (8, H, S)."""
     places = table.ravel()
@@ -96,7 +96,7 @@ def best_of_sectors(g, factor, best):
             out[0], out[1], out[2], out[3], out[4], out[5], out[6], out[7] = m0, m1, m2, m3, m4, m5, m6, m7
 
 
-@_jit
+@kernel
 def locate(g, factor, best, floor, first, found):
     """List where sectors whose best (B, K, 8) reaches ``floor`` (B, K) have it; returns their number.
 
@@ -128,7 +128,7 @@ def locate(g, factor, best, floor, first, found):
     return count
 
 
-@_jit
+@kernel
 def _of_sector(a, c):
     """Correlation of sector c from the eight sums a."""
     if c < 4:
@@ -150,7 +150,7 @@ def _of_sector(a, c):
     return e + o - se - so
 
 
-@_jit
+@kernel
 def turned_back(x, layout, psi, mirrored, out):
     """Harmonics x (B, size) turned by -psi (B,), then (where mirrored) y -> -y: out (B, size)."""
     start, each = layout

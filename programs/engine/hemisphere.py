@@ -7,10 +7,10 @@ becomes a vector of real numbers in the layout Orders((J,) * (L + 1)) of :mod:`.
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba as nb
 import numpy as np
 from scipy.fft import next_fast_len
 
+from .compiled import kernel
 from .harmonics import Orders
 from .wigner import legendre
 
@@ -138,7 +138,7 @@ class Hemisphere:
         return out
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+@kernel
 def shift_along_z(around, cosine, sine, even, odd, first):
     """Fill even, odd (M + 1, rings, B, 2, J), from row ``first`` on, with harmonics in phi, shifted along z.
 

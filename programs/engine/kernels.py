@@ -12,15 +12,14 @@ cell    one (image, row, psi); cells of a block are kept sorted by row, then ima
 score   <x, R A> - r |R A|^2 / 2, less half the reference's power as the image shows it (r: the image's grey scale)
 gain    log-posterior of a cell without the prior, relative to no reference: r * score / sigma^2, see :func:`tail`
 """
-import numba as nb
 import numpy as np
+
+from .compiled import kernel
 
 ALMOST_ONE = np.float32(1 - 1e-6)     # a distance is never less than nothing, whatever rounding says
 
-_jit = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 
-
-@_jit
+@kernel
 def tail(gain, nu, tau):
     """Log-likelihood of a gain: the gain itself for Gaussian noise (nu = 0), else Student-t's.
 
@@ -31,7 +30,7 @@ def tail(gain, nu, tau):
     return -nu * np.log1p(-min(tau * gain, ALMOST_ONE))
 
 
-@_jit
+@kernel
 def best_of_rows(g, mirror, best):
     """Fill ``best`` (2, B, T) with the highest score over all angles of plain and mirrored templates."""
     half, count, width = g.shape[1:]
@@ -49,7 +48,7 @@ def best_of_rows(g, mirror, best):
                     mirrored[t] = score if score > mirrored[t] else mirrored[t]
 
 
-@_jit
+@kernel
 def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, allowed, cells):
     """List the cells whose log-posterior reaches ``threshold`` (B,).  Returns their number.
 
@@ -88,7 +87,7 @@ def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, a
     return found
 
 
-@_jit
+@kernel
 def to_log_posterior(g, mirror, bias, kappa, top):
     """Replace ``g`` by log-posteriors relative to ``top`` (B,): plain at +/- theta, mirrored at +/- theta + pi.
 
@@ -108,7 +107,7 @@ def to_log_posterior(g, mirror, bias, kappa, top):
                 g3[t] = -np.inf if single or not mirror else (v + z) * kappa + mirrored
 
 
-@_jit
+@kernel
 def sum_rows(p, mass):
     """Add up the weights of each row: p (4, half, B, T) to mass (2, B, T)."""
     half, count, width = p.shape[1:]
@@ -123,7 +122,7 @@ def sum_rows(p, mass):
                 mirrored[t] += p2[t] + p3[t]
 
 
-@_jit
+@kernel
 def to_partial_weights(p, inverse_sum):
     """Adjoint of the scores' combination: weights (4, half, B, T) become the partial weights of g, normalised."""
     half, count, width = p.shape[1:]
@@ -140,7 +139,7 @@ def to_partial_weights(p, inverse_sum):
                 p3[t] = -(odd + mirrored_odd)
 
 
-@_jit
+@kernel
 def cells_of_class(p, chosen, shifts, first_reference, floor, cells):
     """List, from weights p (4, half, B, T), each image's cells in its chosen reference above ``floor`` of their best.
 
@@ -170,7 +169,7 @@ def cells_of_class(p, chosen, shifts, first_reference, floor, cells):
     return found
 
 
-@_jit
+@kernel
 def best_of_cells(image, logp, top):
     """Raise top (B,) to the highest log-posterior of each image's cells."""
     for c in range(len(image)):
@@ -178,7 +177,7 @@ def best_of_cells(image, logp, top):
             top[image[c]] = logp[c]
 
 
-@_jit
+@kernel
 def weigh_scores(image, row, score, prior, scale, shifts, kappa, nu, tau, logp, gain):
     """Fill log-posteriors and gains (cells,) of scores.  prior: (2, T).  scale: (B, K)."""
     for c in range(len(image)):
@@ -188,7 +187,7 @@ def weigh_scores(image, row, score, prior, scale, shifts, kappa, nu, tau, logp, 
         logp[c] = prior[row[c] % 2, template] + tail(e, nu, tau[b])
 
 
-@_jit
+@kernel
 def normalise_cells(image, row, logp, shifts, weight, log_evidence, class_mass):
     """Soft-max over each image's cells.
 
@@ -211,7 +210,7 @@ def normalise_cells(image, row, logp, shifts, weight, log_evidence, class_mass):
         log_evidence[b] = top[b] + np.log(total[b])
 
 
-@_jit
+@kernel
 def accumulate_cells(x, sign, parity, image, row, angle, weight, cosine, sine, sums):
     """Add the images of cells, turned back by their angle, to their templates' sums.
 
@@ -244,7 +243,7 @@ def accumulate_cells(x, sign, parity, image, row, angle, weight, cosine, sine, s
                 yi[j] += flip * (p * xi[j] + s * fold[j] * xr[j])
 
 
-@_jit
+@kernel
 def mark_fine_cells(image, row, angle, near, children, neighbours, fine_shifts, n_psi, marks):
     """Mark the fine cells that significant coarse ones stand for, and all around those that are ``near`` (cells,).
 
@@ -268,7 +267,7 @@ def mark_fine_cells(image, row, angle, near, children, neighbours, fine_shifts, 
                 mark[before >> 6] |= np.uint64(1) << np.uint64(before & 63)
 
 
-@_jit
+@kernel
 def mark_surroundings(image, row, angle, near, neighbours, n_psi, marks, fresh):
     """Mark in ``fresh`` the cells next to those that are ``near`` (cells,) and not yet in ``marks``; their number.
 
@@ -294,7 +293,7 @@ def mark_surroundings(image, row, angle, near, neighbours, n_psi, marks, fresh):
     return found
 
 
-@_jit
+@kernel
 def score_cells(x, sign, templates, cosine, sine, power, power_bins, marks, image, row, angle, score):
     """Score the marked cells one by one; returns their number (call with empty arrays to count).
 
@@ -334,7 +333,7 @@ def score_cells(x, sign, templates, cosine, sine, power, power_bins, marks, imag
     return found
 
 
-@_jit
+@kernel
 def _correlate(x, sign, template, mirrored, real, imag):
     """Folded products conj(x) a of one image and one template: real and imaginary part per bin."""
     bins, width = sign.shape
@@ -357,7 +356,7 @@ def _correlate(x, sign, template, mirrored, real, imag):
             real[m], imag[m] = ii - rr, ri + ir
 
 
-@_jit
+@kernel
 def mean_poses(image, row, angle, weight, chosen, shifts, step, n_psi, floor, pose):
     """Posterior mean pose around each image's best cell within its chosen reference.
 

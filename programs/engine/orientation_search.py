@@ -7,14 +7,13 @@ particle's rows are its shifted copies in its frame.
 """
 from dataclasses import dataclass, field
 
-import numba as nb
 import numpy as np
+
+from .compiled import kernel
 
 CUT = 30.0                # lines of cells this far (in nats) below a particle's best weigh nothing
 MANY = 0.3                # share of such lines from which it pays to leave them out
 NEGLIGIBLE = 1e-6         # posterior mass that rows, or templates, may lose
-
-_jit = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ def _slice_of(indices):
     return indices
 
 
-@_jit
+@kernel
 def to_log_posterior(scores, half, prior_row, prior_template, tops):
     """Turn scores (n, S, T) into log-posteriors: less half the power left (n, T), plus priors.
 
@@ -240,7 +239,7 @@ def to_log_posterior(scores, half, prior_row, prior_template, tops):
             tops[a, s] = best
 
 
-@_jit
+@kernel
 def sum_up(p, row_mass, template_mass):
     """Add up weights p (n, S, T) over all but rows, and over all but templates."""
     n, rows, width = p.shape
