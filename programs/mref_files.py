@@ -10,8 +10,8 @@ from .engine import resolution
 from .errors import UserError
 from .formats.hdf import hdf_writer
 from .formats.mrc import write_stack
-from .formats.star import write_star
-from .formats.whole import whole_file
+from .formats.star import Rows, write_star
+from .formats.whole import remove_leftovers, whole_file
 from .geometry import pose_matrix
 from .ml2d_files import UNKNOWN, Result, RunFiles
 
@@ -141,7 +141,7 @@ class MrefResult(Result):
     def class_blocks(self, stack, image_columns):
         # members' other columns are in images.xmd, once
         image_columns = {label: column for label, column in image_columns.items() if label in MEMBER}
-        for name, columns in super().class_blocks(stack, image_columns):
+        for name, columns in super().class_blocks(stack, Rows.of(image_columns)):
             if name == "classes":
                 del columns["scale"]
                 scores = np.bincount(self.particles.ref, self.particles.score, minlength=len(self.averages))

@@ -9,7 +9,7 @@ from . import eman_files
 from .engine import image_filters
 from .errors import UserError
 from .formats.mrc import write_stack
-from .formats.star import write_star
+from .formats.star import Rows, write_star
 from .geometry import pose_matrix
 from .ml2d_files import Result
 from .mref_files import MrefFiles, correlation_resolutions
@@ -196,7 +196,7 @@ class Msa2dResult(Result):
     def class_blocks(self, stack, image_columns):
         labels, used = self.classes.labels, self.classes.used
         count = len(self.averages)
-        for name, columns in super().class_blocks(stack, image_columns):
+        for name, columns in super().class_blocks(stack, Rows.of(image_columns)):
             if name == "classes":
                 del columns["scale"], columns["signalChange"]
                 columns["used"] = np.bincount(labels[used], minlength=count)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import UserError
 
-_LOCATION = re.compile(r"(\d+)@(.+)", re.DOTALL)
 _NO_NUMBER = -1         # a row that names a file only: fine when it holds one image
 OPEN_FILES = 200        # file descriptors are few: many systems allow 1024
 
@@ -121,8 +120,8 @@ class Source:
 
 def split_location(text):
     """``000012@stack.mrcs`` -> (12, "stack.mrcs"); (None, text) when no number is given."""
-    match = _LOCATION.fullmatch(text)
-    return (int(match[1]), match[2]) if match else (None, text)
+    number, _, path = text.partition("@")
+    return (int(number), path) if path and number.isdecimal() else (None, text)
 
 
 def without_suffix(path):

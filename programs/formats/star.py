@@ -1,13 +1,13 @@
 """STAR files: tables of text, read and written column by column.
 
-Writing goes through emtable, which Scipion reads with.  Reading does not: emtable takes a column's type from
-its first row, drops what a row has too much, cannot say which line is wrong and knows no comments.
+Scipion reads with emtable, which must understand what is written here.  It is not used itself: it takes a column's
+type from its first row, drops what a row has too much, cannot say which line is wrong, knows no comments, and works
+row by row.
 """
 import re
 from collections.abc import Mapping
 
 import numpy as np
-from emtable import Table
 
 from ..errors import UserError
 from .labels import NUMBERS, TEXT, WHOLE
@@ -15,7 +15,9 @@ from .whole import whole_file
 
 CHUNK = 10_000          # rows that are held as text at one time
 _TOKEN = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\#.*)|(\S+)""")
-_NEEDS_QUOTES = re.compile(r"""\s|^$|^["'#_;]|^(data|loop|save)_""")
+_MARKS = "\"'#"             # words with these may be more than words
+_ROW_END = " \0 "
+_SPECIAL_BEGINNINGS = ('"', "'", "#", "_", ";", "data_", "loop_", "save_")
 
 
 class MetaData:
@@ -84,8 +86,8 @@ def read_star(path, blocks=None):
 def write_star(path, blocks):
     """Write a STAR file, whole or not at all.
 
-    blocks : mapping, or iterable of pairs, name -> columns (dict or :class:`MetaData`) of equal length; an
-             iterable is consumed block by block
+    blocks : mapping, or iterable of pairs, name -> columns (dict or :class:`MetaData`) of equal length, or
+             :class:`Rows`; an iterable is consumed block by block
 
     Every block is a loop.  A float64 or integer comes back exactly as it was.
     """
@@ -94,6 +96,21 @@ def write_star(path, blocks):
             open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
         for name, columns in pairs:
             _write_block(file, name, getattr(columns, "columns", columns))
+
+
+def copy_star(source, path, name, columns):
+    """Write a copy of a STAR file that ``write_star`` made, with other columns in its block ``name``, line by line."""
+    with whole_file(path) as temporary, \
+            open(source, encoding="utf-8", errors="surrogateescape") as original, \
+            open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
+        replaced = False
+        for line in original:
+            if line.startswith("data_"):
+                replaced = line == f"data_{name}\n"
+                if replaced:
+                    _write_block(file, name, columns)
+            if not replaced:
+                file.write(line)
 
 
 def missing_block(path, name, tables):
@@ -121,14 +138,17 @@ def _parse(path, file, wanted, text):
         if line.startswith("data_") and len(words := _split(line)) == 1:
             if block is not None:
                 tables[block.name] = block.finish()
+                if wanted is not None and tables.keys() >= set(wanted):
+                    break           # what follows may be a million rows
             block = _Block(path, words[0][5:], text, wanted)
             if block.name in tables:
                 raise UserError(f"{path}, line {number}: a second block {words[0]}")
         elif block is not None and block.wanted:
             block.add(number, line)
-    if block is None:
-        raise UserError(f"{path}: no data_ block, expected a STAR metadata file")
-    tables[block.name] = block.finish()
+    else:
+        if block is None:
+            raise UserError(f"{path}: no data_ block, expected a STAR metadata file")
+        tables[block.name] = block.finish()
     for name in wanted or ():
         if name not in tables:
             raise missing_block(path, name, tables)
@@ -183,14 +203,26 @@ class _Block:
             self._convert_rows()
 
     def _convert_rows(self):
-        rows, expected = [_split(line) for line in self.lines], len(self.columns)
+        for column, words in zip(self.columns, self._words()):
+            self._add_words(column, words, self.numbers)
+        self.lines, self.numbers = [], []
+
+    def _words(self):
+        """The words of the rows, column by column."""
+        expected = len(self.columns)
+        text = _ROW_END.join(self.lines)
+        if not any(mark in text for mark in _MARKS):
+            # all rows at once; a row of another length puts an end where a word belongs
+            words, end = text.split(), _ROW_END.strip()
+            ends = words[expected :: expected + 1]
+            if len(words) == len(self.lines) * (expected + 1) - 1 and ends.count(end) == len(ends):
+                return [words[i :: expected + 1] for i in range(expected)]
+        rows = [_split(line) for line in self.lines]
         if set(map(len, rows)) != {expected}:
             number, row = next((n, row) for n, row in zip(self.numbers, rows) if len(row) != expected)
             raise UserError(f"{self.path}, line {number}: {len(row)} values, expected {expected} "
                             f"(block data_{self.name}: {_listed(column.label for column in self.columns)})")
-        for column, words in zip(self.columns, zip(*rows)):
-            self._add_words(column, words, self.numbers)
-        self.lines, self.numbers = [], []
+        return zip(*rows)
 
     def _add_words(self, column, words, numbers):
         try:
@@ -251,7 +283,7 @@ def _is_number(word):
 
 def _split(line):
     """The words of a line: quotes group, # begins a comment."""
-    if '"' in line or "'" in line or "#" in line:
+    if any(mark in line for mark in _MARKS):
         return [a or b or c for a, b, comment, c in _TOKEN.findall(line) if not comment]
     return line.split()
 
@@ -262,32 +294,72 @@ def _listed(labels):
 
 # ---- writing
 
+class Rows:
+    """The rows of a table as they are written, to be written more than once: whole, or some of them.
+
+    labels : of the columns      lines : list of str, the rows
+    """
+
+    def __init__(self, labels, lines):
+        self.labels, self.lines = labels, lines
+
+    @classmethod
+    def of(cls, columns):
+        """Of a dict label -> values; ValueError for columns of different lengths."""
+        columns = {label: np.asarray(values) for label, values in columns.items()}
+        return cls(list(columns), [line for chunk in _chunks(columns) for line in chunk])
+
+    def take(self, rows):
+        """The rows of the given numbers (array)."""
+        return Rows(self.labels, [self.lines[row] for row in rows.tolist()])
+
+
 def _write_block(file, name, columns):
-    columns = {label: np.asarray(values) for label, values in columns.items()}
+    if isinstance(columns, Rows):
+        labels, chunks = columns.labels, [columns.lines]
+    else:
+        columns = {label: np.asarray(values) for label, values in columns.items()}
+        labels, chunks = columns, _chunks(columns, name)
+    file.write(f"data_{name}\n\nloop_\n")
+    file.writelines(f"_{label}\n" for label in labels)
+    for lines in chunks:
+        file.write("\n".join([*lines, ""]))
+    file.write("\n")
+
+
+def _chunks(columns, name=""):
+    """The lines of a table, in lists of some thousands."""
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise ValueError(f"block {name}: columns of different lengths {sorted(lengths)}")
-    writer = Table.Writer(file)
-    writer.writeTableName(name)
-    writer.writeHeader([Table.Column(label) for label in columns])
+    quoted = {label for label, values in columns.items() if _needs_quotes(values)}
     for start in range(0, max(lengths, default=0), CHUNK):
-        words = [_words(values[start:start + CHUNK]) for values in columns.values()]
-        for row in zip(*words):
-            writer.writeRowValues(row)
-    writer.writeNewline()
+        words = [_words(values[start:start + CHUNK], label in quoted) for label, values in columns.items()]
+        yield list(map(" ".join, zip(*words)))
 
 
-def _words(values):
+def _words(values, quoted):
     """Text of every value; float64 comes back exactly as it was."""
     if values.dtype.kind == "b":
         values = values.astype(int)
     if values.dtype == np.float32:
         return [f"{value:.9g}" for value in values.tolist()]
     if values.dtype.kind in "fiu":
-        return [repr(value) for value in values.tolist()]
-    words = [str(value) for value in values]
-    # readers that look at the first row alone must see that the column is quoted
-    return [_quoted(word) for word in words] if any(map(_NEEDS_QUOTES.search, words)) else words
+        return list(map(repr, values.tolist()))
+    words = list(map(str, values))
+    return list(map(_quoted, words)) if quoted else words
+
+
+def _needs_quotes(values):
+    """Whether a column has a word that needs quotes: then readers that look at the first row alone must see some."""
+    if values.dtype.kind in "bfiu":
+        return False
+    for start in range(0, len(values), CHUNK):
+        part = values[start:start + CHUNK]
+        text = "\n".join(["", *map(str, part), ""])
+        if len(text.split()) != len(part) or "\n\n" in text or any("\n" + mark in text for mark in _SPECIAL_BEGINNINGS):
+            return True
+    return False
 
 
 def _quoted(word):
