@@ -14,6 +14,8 @@ q = -m mod n_psi, whose ``sign`` is -1).  One batched matrix product over the bi
 templates with the folding already done.  (q, ring) pairs where the Bessel function J_q(k R) has died away are left
 out; bins are padded to equal width with entries of weight zero.
 """
+from copy import copy
+
 import finufft
 import numpy as np
 
@@ -28,6 +30,8 @@ class Disk:
     n_psi: number of in-plane rotations (even) that scores are wanted for.
     radius: of the circle that holds the particle, in pixels; everything outside is left out.
     """
+
+    xp = np                    # the module whose arrays :meth:`expand` and :meth:`synthesize` take and give
 
     def __init__(self, n, maxres, n_psi, radius=None):
         if n_psi % 2:
@@ -52,6 +56,14 @@ class Disk:
         self.ky = self.k[:, None] * np.sin(self.phi)
         self._set_layout()
         self._set_angular_transforms()
+
+    def held_by(self, xp):
+        """The same disk for arrays of another module, in :meth:`expand` and :meth:`synthesize`."""
+        twin = copy(self)
+        twin.xp = xp
+        for name in ("_from_real", "_from_imag", "_to_real", "_to_imag", "_gather", "_scatter"):
+            setattr(twin, name, xp.asarray(getattr(self, name)))
+        return twin
 
     @property
     def bins(self):
@@ -136,21 +148,22 @@ class Disk:
 
     def expand(self, polar):
         """Harmonics (B, 2, bins, width) of polar samples (B, rings, n_phi / 2)."""
-        table = np.concatenate([np.ascontiguousarray(polar.real) @ self._from_real,
-                                np.ascontiguousarray(polar.imag) @ self._from_imag], axis=-1)
-        flat = np.zeros((len(polar), 2 * self.bins * self.width), np.float32)
-        flat[:, self._scatter] = np.take(table.reshape(len(polar), -1), self._gather, axis=1)
+        xp = self.xp
+        table = xp.concatenate([xp.ascontiguousarray(polar.real) @ self._from_real,
+                                xp.ascontiguousarray(polar.imag) @ self._from_imag], axis=-1)
+        flat = xp.zeros((len(polar), 2 * self.bins * self.width), np.float32)
+        flat[:, self._scatter] = xp.take(table.reshape(len(polar), -1), self._gather, axis=1)
         return flat.reshape(-1, *self.shape)
 
     def synthesize(self, harmonics):
         """Polar samples (B, rings, n_phi / 2) of harmonics (B, 2, bins, width): the adjoint of :meth:`expand`."""
-        count = len(harmonics)
-        table = np.zeros((count, len(self.k) * 2 * (self.q_max + 1)), np.float32)
-        table[:, self._gather] = np.take(harmonics.reshape(count, -1), self._scatter, axis=1)
+        count, xp = len(harmonics), self.xp
+        table = xp.zeros((count, len(self.k) * 2 * (self.q_max + 1)), np.float32)
+        table[:, self._gather] = xp.take(harmonics.reshape(count, -1), self._scatter, axis=1)
         table = table.reshape(count, len(self.k), -1)
-        polar = np.empty((count, *self.kx.shape), np.complex64)
-        polar.real = table[..., : self._split] @ self._to_real
-        polar.imag = table[..., self._split :] @ self._to_imag
+        polar = xp.empty((count, *self.kx.shape), np.complex64)
+        polar.real[...] = table[..., : self._split] @ self._to_real
+        polar.imag[...] = table[..., self._split :] @ self._to_imag
         return polar
 
     def harmonics(self, images):

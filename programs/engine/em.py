@@ -42,6 +42,10 @@ class Particles:
     def arrays(self):
         return dict(vars(self))
 
+    def part(self, part):
+        """The particles in a slice: what is written to them is written here."""
+        return Particles(**{name: column[part] for name, column in self.arrays().items()})
+
 
 @dataclass
 class Pass:
@@ -82,25 +86,44 @@ class EStep:
 
     def run(self, rows, progress=None):
         """:class:`.model.Statistics` of the images ``rows``.  progress: called with the number of images done."""
-        model, grid, workers = self.model, self.grid, self.workers
         total = self._zero()
-        tiles = grid.tiles(model.references, SPREAD_PARTS)
         for half in (0, 1):
             done = None
-            sums = np.zeros((model.references, len(grid.shifts), *grid.disk.shape), np.float32)
+            sums = self._zero_sums()
             for portion in self._portions(rows[rows % 2 == half]):
                 portion = self._alike_in_reach(portion)
                 blocks = np.array_split(portion, -(-len(portion) // self._block_size()))
-                for start in range(0, len(blocks), workers.threads):
-                    for found in workers.map(self._block, blocks[start : start + workers.threads]):
-                        workers.map(partial(self.search.spread, found.block, found.x, sums), tiles)
-                        self._gather(total, half, found)
-                        if progress:
-                            progress(len(found.x))
+                for found in self._search_all(blocks):
+                    self._spread(found, sums)
+                    self._gather(total, half, found)
+                    if progress:
+                        progress(len(found.x))
                 done = self._portion_done(total, portion, sums, done)
             if done is not None:
-                total.half_sums[half] = grid.unshifted(sums, workers.map)
+                total.half_sums[half] = self._unshifted(sums)
         return total
+
+    # ---- what happens elsewhere on a GPU, see :mod:`.device_pass` -------------------------------------------------
+
+    def _search_all(self, blocks):
+        """:class:`Found` of every block, in order; they are searched side by side."""
+        for start in range(0, len(blocks), self.workers.threads):
+            yield from self.workers.map(self._block, blocks[start : start + self.workers.threads])
+
+    def _zero_sums(self):
+        """Where images, turned back and weighted, are added up: (K, S, 2, bins, width)."""
+        return np.zeros((self.model.references, len(self.grid.shifts), *self.grid.disk.shape), np.float32)
+
+    def _spread(self, found, sums):
+        """Add a block's images to the sums."""
+        tiles = self.grid.tiles(self.model.references, SPREAD_PARTS)
+        self.workers.map(partial(self.search.spread, found.block, found.x, sums), tiles)
+
+    def _unshifted(self, sums):
+        """Polar samples complex128 (K, rings, phi) of the sums, shifts taken back."""
+        return self.grid.unshifted(sums, self.workers.map)
+
+    # ---- the parts of a pass --------------------------------------------------------------------------------------
 
     def _block_size(self):
         size = block_size(self.grid, self.model.references)
