@@ -1,12 +1,11 @@
-"""How kernels are compiled: kept on disk, without the interpreter's lock, sums in any order that is fast."""
+"""How kernels are compiled: kept on disk, without the interpreter's lock."""
 import numba as nb
 
+_HOW = {"cache": True, "nogil": True, "error_model": "numpy"}
+
 # sums may be reordered and products fused; nothing is assumed of infinities
-_HOW = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+kernel = nb.njit(**_HOW, fastmath={"contract", "reassoc", "nsz", "arcp"})
 
-kernel = nb.njit(**_HOW)
-
-# A function that kernels call, always compiled into them.  Otherwise there would be two versions of it, its own and the
-# kernel's, and which one runs, and with it the rounding of sums, would depend on whether the kernel has just been
-# compiled or comes from the disk.
-part = nb.njit(**_HOW, forceinline=True)
+# As written.  What several kernels call exists in several versions, its own and theirs, and which one runs depends on
+# whether the kernel has just been compiled or comes from the disk: any freedom would show in the rounding of results.
+exact = nb.njit(**_HOW)

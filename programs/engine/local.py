@@ -7,15 +7,13 @@ depends on its angle, too, but not on its reference.
 from dataclasses import dataclass
 from functools import cached_property
 
-import numba as nb
 import numpy as np
 
 from ..geometry import pose_matrix
+from .compiled import exact
 
 ROUNDING = 1e-6       # square pixels
 EVERYWHERE = np.empty((0, 0, 0, 0), bool)      # instead of Near.compact where all cells are allowed
-
-_jit = nb.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def last_places(particles, rows, radius):
@@ -89,7 +87,7 @@ class Near:
         return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
 
 
-@_jit
+@exact
 def _mark_near(shifts, places, squared, allowed):
     """Fill ``allowed`` (B, 2, n_psi, S).  shifts: (S, 2).  places: (B, 2).  squared: radii (B,)."""
     count, _, n_psi, width = allowed.shape
@@ -105,7 +103,7 @@ def _mark_near(shifts, places, squared, allowed):
                 allowed[b, 1, psi, s] = dx * dx + (dy + y) ** 2 <= squared[b]
 
 
-@_jit
+@exact
 def best_of_near_rows(g, mirror, allowed, best):
     """As kernels.best_of_rows: fill ``best`` (2, B, T) with the highest score over the ``allowed`` angles, or -inf."""
     never = np.float32(-np.inf)
@@ -135,7 +133,7 @@ def best_of_near_rows(g, mirror, allowed, best):
                         mirrored[s] = max(mirrored[s], one, other)
 
 
-@_jit
+@exact
 def strike_far(p, allowed):
     """Set what is not ``allowed`` to -inf in log-posteriors p (4, half, B, T), see kernels.to_log_posterior."""
     never = np.float32(-np.inf)
