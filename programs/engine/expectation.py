@@ -110,8 +110,8 @@ class Expectation:
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map,
                  harmonics=1):
         self.grid, self.noise, self.coarse = grid, noise, coarse
-        self.templates = grid.templates(polar, pool)
         self.references = len(polar)
+        self.templates = self._build_templates(polar, pool)
         self.seen = EvenHarmonics(grid.disk, harmonics)
         self.power = self.seen.expand(np.abs(polar.astype(np.complex128)) ** 2) * self.seen.metric
         prior = log_shift_prior(grid.shifts, sigma_offset, grid.step) - np.log(grid.disk.n_psi)
@@ -121,6 +121,9 @@ class Expectation:
             self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
             self.surroundings = grid.neighbours(grid)
             self.cut = -np.log(significance)
+
+    def _build_templates(self, polar, pool):
+        return self.grid.templates(polar, pool)
 
     def block(self, images, coarse=None):
         """Posterior of :class:`Images`, given on this grid's disk and, for a coarse search, on that one's: a Block."""

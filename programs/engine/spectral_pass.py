@@ -192,8 +192,12 @@ class SpectralEStep(EStep):
 
     def _portion_done(self, total, portion, sums, before):
         """What ``sums`` grew by with the images of a group, against the references: that group's cross term."""
-        disk, templates = self.grid.disk, self.search.templates
-        products = self.workers.map(lambda k: np.einsum("sbmj,sbmj->mj", sums[k], templates[k]), range(len(sums)))
-        by_ring = np.bincount(disk.ring, sum(products).flat[disk.used].astype(float), len(disk.k))
+        disk = self.grid.disk
+        by_ring = np.bincount(disk.ring, self._products(sums).flat[disk.used].astype(float), len(disk.k))
         total.cross[self.bank.optics.group[portion[0]]] += by_ring - (0 if before is None else before)
         return by_ring
+
+    def _products(self, sums):
+        """Products (bins, width) of sums with the templates that they belong to."""
+        templates = self.search.templates
+        return sum(self.workers.map(lambda k: np.einsum("sbmj,sbmj->mj", sums[k], templates[k]), range(len(sums))))
