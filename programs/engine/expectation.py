@@ -7,37 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import kernels
+from . import cell_kernels, kernels
+from .cells import Cells, Descent, empty_cells
 from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
 from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
-NEAR = 10.0            # fine cells all around a coarse cell are evaluated when it is this near the best
 POSE_FLOOR = 0.02      # cells below this share of the best do not shape the reported pose
 BROAD_SHARE = 0.25     # share of significant coarse rows from which an exhaustive fine search is cheaper
 DENSE_SHARE = 0.1      # share of significant rows from which dense products are cheaper than lists of cells
-
-
-@dataclass
-class Cells:
-    """Significant cells of a block, sorted by row (2 * template + mirrored), then image, then angle."""
-
-    image: np.ndarray
-    row: np.ndarray
-    angle: np.ndarray
-    weight: np.ndarray
-    gain: np.ndarray = None
-
-    def select(self, keep):
-        columns = self.image, self.row, self.angle, self.weight, self.gain
-        return Cells(*(None if column is None else column[keep] for column in columns))
-
-    def joined(self, other):
-        """These cells and then the others, without weights."""
-        both = [np.concatenate(pair) for pair in zip((self.image, self.row, self.angle, self.gain),
-                                                     (other.image, other.row, other.angle, other.gain))]
-        return Cells(*both[:3], None, both[3])
 
 
 @dataclass
@@ -75,7 +54,7 @@ class Block:
     """Posterior of B images.
 
     log_likelihood (B,); class_mass (B, K); row_mass (K, S, 2) posterior mass summed over images;
-    class_weight (K,) of the averages; pose (B, 5): see kernels.mean_poses; chosen (B,) most probable reference;
+    class_weight (K,) of the averages; pose (B, 5): see cell_kernels.mean_poses; chosen (B,) most probable reference;
     robust (B,) mean robust weight and robust_power the sum of u |x|^2; expected_score (B,) of r <x, T a> and
     expected_reference (B,) of r^2 |a|^2, for grey-scale refinement; what the M-step spreads: cells, or dense weights
     (tile, partial weights of the ``shifts``).
@@ -118,8 +97,7 @@ class Expectation:
         self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
         self.mirror = bool(np.isfinite(log_class[1]).any())
         if coarse is not None:
-            self.children, self.neighbours = coarse.grid.children(grid), coarse.grid.neighbours(grid)
-            self.surroundings = grid.neighbours(grid)
+            self.descent = Descent(coarse.grid, grid)
             self.cut = -np.log(significance)
 
     def _build_templates(self, polar, pool):
@@ -130,7 +108,7 @@ class Expectation:
         if self.coarse is None:
             return self._exhaustive(images)
         if images.near is not None:
-            coarse = replace(coarse, near=images.near.parents(self.children))
+            coarse = replace(coarse, near=images.near.parents(self.descent.children))
         found = self.coarse.significant(coarse, self.cut)
         if found is None:
             return self._exhaustive(images)
@@ -198,18 +176,17 @@ class Expectation:
             arguments = (g, top, threshold.astype(np.float32), prior.reshape(2, -1),
                          np.ascontiguousarray(scales[:, tile]), prior.shape[2], np.float32(self.noise.kappa),
                          np.float32(self.noise.nu), tau, allowed)
-            cells = _empty_cells(self._expected_cells * count)
+            cells = empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
             if found > len(cells[0]):
                 self._expected_cells = 2 * found // count
-                cells = _empty_cells(found)
+                cells = empty_cells(found)
                 kernels.extract_cells(*arguments, cells)
             image, row, angle, logp, gain = (column[:found] for column in cells)
             parts.append(Cells(image, row + np.int32(2 * first), angle, None, gain))
             logs.append(logp)
             first += g.shape[-1]
-        joined = Cells(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("image", "row", "angle")),
-                       None, np.concatenate([p.gain for p in parts]))
+        joined = Cells.joined(parts)
         if images.near is not None:
             joined.row = images.near.rows(joined.row)
         return joined, np.concatenate(logs)
@@ -255,47 +232,27 @@ class Expectation:
 
     def _around(self, cells, logp, images):
         """Evaluate the fine cells that coarse ones (with their log-posteriors) stand for, and on to the peaks."""
-        grid, count = self.grid, len(images)
-        marks = np.zeros((self.references * len(grid.shifts), count, 2, -(-grid.disk.n_psi // 64)), np.uint64)
-        top = np.full(count, -np.inf, np.float32)
-        kernels.best_of_cells(cells.image, logp, top)
-        near = logp > top[cells.image] - NEAR
-        kernels.mark_fine_cells(cells.image, cells.row, cells.angle, near, self.children, self.neighbours,
-                                len(grid.shifts), grid.disk.n_psi, marks)
         half = rows_of(self._half_power(images))
-        cells, logp = self._score_marked(marks, images, half)
-        top[:] = -np.inf
-        kernels.best_of_cells(cells.image, logp, top)
-        while True:
-            # a coarse cell can be far from its peak: go uphill until the best cells have all their neighbours
-            near = logp > top[cells.image] - NEAR
-            fresh = np.zeros_like(marks)
-            if not kernels.mark_surroundings(cells.image, cells.row, cells.angle, near, self.surroundings,
-                                             grid.disk.n_psi, marks, fresh):
-                break
-            marks |= fresh
-            more, more_logp = self._score_marked(fresh, images, half)
-            kernels.best_of_cells(more.image, more_logp, top)
-            cells, logp = cells.joined(more), np.concatenate([logp, more_logp])
+        cells, logp, top = self.descent.run(cells, logp, len(images), lambda keys: self._score(keys, images, half))
         keep = np.flatnonzero(logp > top[cells.image] - CUT)
-        keep = keep[np.lexsort((cells.image[keep], cells.row[keep]))]
+        keep = keep[np.lexsort((cells.angle[keep], cells.image[keep], cells.row[keep]))]
         return self._from_cells(cells.select(keep), logp[keep], images)
 
-    def _score_marked(self, marks, images, half):
-        """Marked cells and their log-posteriors.  half: half of the references' power, see visibility.rows_of."""
+    def _score(self, keys, images, half):
+        """The cells with these sorted keys and their log-posteriors, without cells that images cannot be in.
+
+        half: half of the references' power, see visibility.rows_of.
+        """
         grid = self.grid
         if images.near is not None:
-            marks = images.near.only(marks)
-        arguments = (images.x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape), grid.cell_cosine,
-                     grid.cell_sine, half, self.seen.bins, marks)
-        image, row, angle, score, _ = _empty_cells(0)
-        found = kernels.score_cells(*arguments, image, row, angle, score)
-        image, row, angle, score, gain = _empty_cells(found)
-        kernels.score_cells(*arguments, image, row, angle, score)
-        logp = np.empty(found, np.float32)
-        kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
-                             len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
-                             self.noise.tau(images.power), logp, gain)
+            keys = images.near.only(keys)
+        image, row, angle, score, gain = empty_cells(len(keys))
+        cell_kernels.score_cells(images.x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape),
+                                 grid.cell_cosine, grid.cell_sine, half, self.seen.bins, keys, image, row, angle, score)
+        logp = np.empty(len(keys), np.float32)
+        cell_kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
+                                  len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),
+                                  self.noise.tau(images.power), logp, gain)
         return Cells(image, row, angle, None, gain), logp
 
     def _from_cells(self, cells, logp, images):
@@ -303,7 +260,7 @@ class Expectation:
         count, shifts, power = len(images), len(self.grid.shifts), images.power
         weight, evidence = np.empty(len(logp), np.float32), np.empty(count)
         class_mass = np.empty((count, self.references))
-        kernels.normalise_cells(cells.image, cells.row, logp, shifts, weight, evidence, class_mass)
+        cell_kernels.normalise_cells(cells.image, cells.row, logp, shifts, weight, evidence, class_mass)
         chosen = class_mass.argmax(1)
         posterior = replace(cells, weight=weight)
         row_mass = np.bincount(cells.row, weight, minlength=2 * self.references * shifts)
@@ -342,8 +299,8 @@ class Expectation:
 
     def _poses(self, cells, chosen):
         pose = np.empty((len(chosen), 5))
-        kernels.mean_poses(cells.image, cells.row, cells.angle, cells.weight, chosen, self.grid.shifts, self.grid.step,
-                           self.grid.disk.n_psi, POSE_FLOOR, pose)
+        cell_kernels.mean_poses(cells.image, cells.row, cells.angle, cells.weight, chosen, self.grid.shifts,
+                                self.grid.step, self.grid.disk.n_psi, POSE_FLOOR, pose)
         return pose
 
     # ---- the M-step's half -----------------------------------------------------------------------------------
@@ -379,11 +336,5 @@ def _share_above(tops, threshold):
     return above / sum(top.size for top in tops)
 
 
-def _empty_cells(count):
-    return (np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int16),
-            np.empty(count, np.float32), np.empty(count, np.float32))
-
-
 def _empty_weights(count):
-    return (np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int16),
-            np.empty(count, np.float32))
+    return empty_cells(count)[:4]

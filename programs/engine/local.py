@@ -74,17 +74,12 @@ class Near:
         reference, shift = np.divmod(compact // 2, len(self.shifts))
         return (2 * (reference * self.allowed.shape[3] + self.shifts[shift]) + compact % 2).astype(compact.dtype)
 
-    def only(self, marks):
-        """Marks of cells (templates, B, 2, words), see kernels.mark_fine_cells, without those of far cells."""
-        return (marks.reshape(-1, *self._bits.shape) & self._bits).reshape(marks.shape)
-
-    @cached_property
-    def _bits(self):
-        """uint64 (S, B, 2, words), one bit an angle."""
-        by_shift = np.moveaxis(self.allowed, 3, 0)
-        padded = np.zeros((*by_shift.shape[:3], -(-by_shift.shape[3] // 64) * 64), bool)
-        padded[..., : by_shift.shape[3]] = by_shift
-        return np.packbits(padded, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
+    def only(self, keys):
+        """Those of the keys of cells, see :mod:`.cell_kernels`, whose cells are allowed."""
+        count, _, n_psi, shifts = self.allowed.shape
+        place, psi = np.divmod(keys, n_psi)
+        row, image = np.divmod(place, count)
+        return keys[self.allowed[image, row % 2, psi, row // 2 % shifts]]
 
 
 @exact

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import kernels
+from .cell_kernels import accumulate_cells
 from .disk import Disk
 
 SHIFTS = 32           # shifts of a reference made, or taken back, together
@@ -133,7 +133,7 @@ class Grid:
 
     def spread_cells(self, cells, x, sums):
         """The same for a list of cells: add each cell's image, weighted, to the sums (T, 2, bins, width)."""
-        kernels.accumulate_cells(x, self.disk.sign, self.disk.parity, cells.image, cells.row, cells.angle, cells.weight,
+        accumulate_cells(x, self.disk.sign, self.disk.parity, cells.image, cells.row, cells.angle, cells.weight,
                                  self.cell_cosine, self.cell_sine, sums)
 
     def children(self, fine):

@@ -13,7 +13,7 @@ Harmonics of V and |A|^2 are arrays (..., 2, L, rings): real and imaginary parts
 """
 import numpy as np
 
-from . import kernels
+from .cell_kernels import accumulate_cells
 
 
 class EvenHarmonics:
@@ -63,7 +63,7 @@ class EvenHarmonics:
         """The same for a list of cells whose rows are 2 * reference + mirrored."""
         sums = np.zeros((references, 2, *self.metric.shape), np.float32)
         sign = np.repeat(self.sign[:, None], visibility.shape[-1], 1).astype(np.float32)
-        kernels.accumulate_cells(visibility, sign, np.ones(len(self), np.float32), cells.image, cells.row, cells.angle,
+        accumulate_cells(visibility, sign, np.ones(len(self), np.float32), cells.image, cells.row, cells.angle,
                                  cells.weight, self.cell_cosine, self.cell_sine, sums)
         return sums.astype(float)
 

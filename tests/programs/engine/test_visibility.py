@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlalign.programs.engine import kernels
+from mlalign.programs.engine import cell_kernels
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.engine.visibility import EvenHarmonics, rows_of
@@ -123,14 +123,10 @@ def test_powers_that_turning_does_not_change_need_one_product(seen):
 def test_scores_of_single_cells_have_the_power_taken_off(seen):
     plain = scores_of(seen)
     grid, even = plain.grid, seen.even
-    words = -(-seen.n_psi // 64)
-    marks = np.full((len(plain.templates), IMAGES, 2, words), 2**64 - 1, np.uint64)
-    if seen.n_psi % 64:
-        marks[..., -1] = 2 ** (seen.n_psi % 64) - 1
     count = len(plain.templates) * IMAGES * 2 * seen.n_psi
     columns = [np.empty(count, kind) for kind in (np.int32, np.int32, np.int16, np.float32)]
-    kernels.score_cells(plain.x, seen.disk.sign, plain.templates, grid.cell_cosine, grid.cell_sine,
-                        rows_of(even.products(seen.v, seen.power) / 2), even.bins, marks, *columns)
+    cell_kernels.score_cells(plain.x, seen.disk.sign, plain.templates, grid.cell_cosine, grid.cell_sine,
+                             rows_of(even.products(seen.v, seen.power) / 2), even.bins, np.arange(count), *columns)
     image, row, angle, score = columns
     expected = plain.table - seen.expected[:, :, None] / 2
     close(score, expected.reshape(IMAGES, -1, 2, seen.n_psi)[image, row // 2, row % 2, angle])
