@@ -9,6 +9,7 @@ modules device_*.py) uses nothing but array functions that NumPy has as well, an
 """
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -53,6 +54,16 @@ class Device:
     def get(self, array):
         """An array of the device as NumPy's."""
         return self._get(array)
+
+    @contextmanager
+    def memory_guarded(self):
+        """Say what to do when the device's memory does not suffice."""
+        try:
+            yield
+        except MemoryError as error:
+            raise UserError(f"--gpu: not enough memory on the GPU ({_one_line(error)}), expected a GPU that no other "
+                            "program uses, fewer references or a smaller search (--max_shift, a larger --psi_step), or "
+                            "a run without --gpu") from error
 
 
 def open_device(numbers, rank=0):

@@ -4,7 +4,6 @@ from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
 
-from ..errors import UserError
 from .device_search import DeviceExpectation, folded
 from .em import EStep, WhiteEStep
 from .expectation import Images
@@ -108,7 +107,12 @@ class _OnDevice(EStep):
     def __init__(self, model, bank, particles, settings, workers, grid, coarse=None, affected=None):
         self.device, self._kept = workers.device, (bank, affected)
         more = () if affected is None else (bank_on(self.device, affected),)
-        super().__init__(model, bank_on(self.device, bank), particles, settings, workers, grid, coarse, *more)
+        with self.device.memory_guarded():
+            super().__init__(model, bank_on(self.device, bank), particles, settings, workers, grid, coarse, *more)
+
+    def run(self, rows, progress=None):
+        with self.device.memory_guarded():
+            return super().run(rows, progress)
 
     def _expectation(self, bank, grid, polar, first=None):
         model, settings = self.model, self.settings
@@ -119,8 +123,7 @@ class _OnDevice(EStep):
     def _block_size(self):
         size = self.search.block_size()
         if size < 1:
-            raise UserError("--gpu: the GPU's memory holds not even one image's scores, expected fewer references or "
-                            "a smaller search (--psi_step, --max_shift), or a run without --gpu")
+            raise MemoryError("it has no room for one image's scores")
         return size
 
     def _near(self, rows):
@@ -154,7 +157,7 @@ class DeviceSpectralEStep(_OnDevice, SpectralEStep):
     """:class:`.spectral_pass.SpectralEStep` on a GPU."""
 
     def _visibility_sums(self, block, images):
-        return self.search.visibility_sums(block, images)
+        return self.search.visibility_sums(block, images, self.bank.even)
 
     def _products(self, sums):
         return self.search.products(sums)

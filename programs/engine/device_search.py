@@ -284,18 +284,21 @@ class DeviceExpectation(Expectation):
         added = xp.matmul(belongs, turned.reshape(len(turned), -1)).reshape(len(templates), *turned.shape[1:])
         sums[:, :, templates] += added.transpose(1, 2, 0)
 
-    def visibility_sums(self, block, images):
-        """Sums (K, 2, L, rings) of u r^2 times the images' visibility, turned back and weighted."""
-        pairs, seen, shifts = block.cells, self.seen, len(self.grid.shifts)
+    def visibility_sums(self, block, images, even):
+        """Sums (K, 2, L, rings) of u r^2 times the images' visibility, turned back and weighted.
+
+        even: :class:`.visibility.EvenHarmonics` of the visibility.
+        """
+        pairs, shifts = block.cells, len(self.grid.shifts)
         r = self.device.put(images.scales(self.references))[pairs.image, pairs.template // shifts]
-        weights = np.zeros((4, len(seen), len(images), self.references))
-        for i, m in enumerate(seen.bins.tolist()):
+        weights = np.zeros((4, len(even), len(images), self.references))
+        for i, m in enumerate(even.bins.tolist()):
             tables = [self._table(pairs.spectrum[m, part] * r, pairs, len(images)) for part in (0, 1)]
             cosine, sine = (self.device.get(table.reshape(self._mirrors, len(images), self.references, shifts)
                                             .sum(3, dtype=np.float64)) for table in tables)
             # the mirror image changes the sign of what is odd
             weights[:, i] = cosine.sum(0), 2 * cosine[0] - cosine.sum(0), 2 * sine[0] - sine.sum(0), -sine.sum(0)
-        return seen.spread(weights, images.visibility)
+        return even.spread(weights, images.visibility)
 
 
 def folded(xp, harmonics, sign):
