@@ -9,7 +9,7 @@ import numpy as np
 from mlalign.environment import set_scipion_environment
 from mlalign.headless import execute, open_project
 from mlalign.programs import options
-from mlalign.programs.errors import run_program
+from mlalign.programs.command import run_program
 from mlalign.programs.options import number
 
 DESCRIPTION = """\

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mlalign.environment import set_scipion_environment
 from mlalign.programs import options
-from mlalign.programs.errors import UserError, run_program
+from mlalign.programs.command import run_program
+from mlalign.programs.errors import UserError
 
 DESCRIPTION = """\
 Open Scipion's window of the project NAME, which is created when there is none; without NAME, the list of

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mlalign.environment import set_scipion_environment
 from mlalign.programs import options
-from mlalign.programs.errors import UserError, run_program
+from mlalign.programs.command import run_program
+from mlalign.programs.errors import UserError
 from mlalign.programs.options import number
 
 NAME = "mlalign.subset"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from mlalign.environment import set_scipion_environment
 from mlalign.headless import execute, open_project
 from mlalign.programs import options
-from mlalign.programs.errors import UserError, run_program
+from mlalign.programs.command import run_program
+from mlalign.programs.errors import UserError
 from mlalign.project import check_name
 
 DESCRIPTION = """\

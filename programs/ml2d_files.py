@@ -1,5 +1,4 @@
 """What an ML run writes: class averages, tables, resolution curves, checkpoints."""
-import glob
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ from .sole_writer import Held
 UNKNOWN = -1.0
 
 
-class RunFiles:
+class RunFiles(Held):
     """Names and writes the files under one ``oroot``."""
 
     copied = ("classes.mrcs", "frc.xmd", "images.xmd")      # from the last iteration to the result: after the prefix
@@ -34,6 +33,10 @@ class RunFiles:
     @property
     def log(self):
         return Path(f"{self.oroot}run.log")
+
+    @property
+    def lock(self):
+        return Path(f"{self.oroot}run.lock")
 
     @property
     def _extra(self):
@@ -54,16 +57,18 @@ class RunFiles:
     def forget(self, after=None):
         """Remove the result of an earlier run and its iterations after a number; without one, its log and all."""
         for name in self.known:
-            path = Path(f"{self.oroot}{name}")
-            killed_writing = path.parent.glob(f".{glob.escape(path.name)}.*.tmp")
-            for file in (path, *killed_writing):
-                file.unlink(missing_ok=True)
+            Path(f"{self.oroot}{name}").unlink(missing_ok=True)
+        for folder in (self.log.parent, self._extra):
+            remove_leftovers(folder, self.owns)
         if after is None:
             self.log.unlink(missing_ok=True)
-        for folder in Path(self._extra).glob("iter*"):
-            number = re.fullmatch(r"iter(\d{3,})", folder.name)
-            if number and (after is None or int(number[1]) > after):
-                shutil.rmtree(folder)
+        later = [folder for folder in Path(self._extra).glob("iter*")
+                 if (number := re.fullmatch(r"iter(\d{3,})", folder.name)) and (after is None or int(number[1]) > after)]
+        # Checkpoints first, the last one before all others: killed now, the run must not go on from what is half there.
+        for folder in sorted(later, key=lambda folder: int(folder.name[4:]), reverse=True):
+            (folder / "iter_checkpoint.npz").unlink(missing_ok=True)
+        for folder in later:
+            shutil.rmtree(folder)
 
     def save_checkpoint(self, iteration, arrays, meta):
         save_checkpoint(f"{self.prefix(iteration)}checkpoint.npz", arrays, meta)
@@ -73,6 +78,7 @@ class RunFiles:
 
     def write_result(self, iteration, images, result):
         """Write the averages (K, n, n) and the tables of a :class:`Result`; ``classes.xmd`` comes last."""
+        self.check_held()
         prefix = self.prefix(iteration)
         write_stack(f"{prefix}classes.mrcs", images, result.pixel_size)
         write_star(f"{prefix}frc.xmd", result.frc_blocks())

@@ -104,18 +104,22 @@ class Alignment:
         try:
             self._check_pixels()
             search = self._search(workers)
-            there = self.files.iterations() if self.options.resume else []
-            self.ranks.wait()
-            if there:
-                self._restore(there[-1])
-            else:
-                self._begin(search.reach)
-            aligner = self._aligner(search, workers)
-            while self.iteration < (self.options.maxit or LONGEST) and not self.converged:
-                self._iterate(aligner)
-            self._finish()
+            with self.files.held(self.ranks.rank == 0):
+                self._run(search, workers)
         finally:
             workers.close()
+
+    def _run(self, search, workers):
+        there = self.files.iterations() if self.options.resume else []
+        self.ranks.wait()
+        if there:
+            self._restore(there[-1])
+        else:
+            self._begin(search.reach)
+        aligner = self._aligner(search, workers)
+        while self.iteration < (self.options.maxit or LONGEST) and not self.converged:
+            self._iterate(aligner)
+        self._finish()
 
     def _check_pixels(self):
         raw = self.inputs.raw
@@ -126,7 +130,6 @@ class Alignment:
     def _begin(self, reach):
         options = self.options
         if self.ranks.rank == 0:
-            self.files.outdir.mkdir(parents=True, exist_ok=True)
             self.files.forget()
         if options.resume:
             self.log(f"nothing to continue in {options.outdir}: starting anew")

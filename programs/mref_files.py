@@ -51,13 +51,14 @@ class MrefFiles(RunFiles):
         """Remove what an earlier run left after an iteration; all of it without one."""
         super().forget(after)
         self.last_references.unlink(missing_ok=True)
-        for path in Path(glob.escape(str(self.outdir))).parent.glob(f"{glob.escape(self.outdir.name)}/*"):
+        for path in map(Path, glob.glob(f"{glob.escape(str(self.outdir))}/*")):
             number = re.fullmatch(r"aqm(\d{3,})\.hdf|drm(\d{3,})\d{4}\.txt", path.name)
             if number and (after is None or int(number[1] or number[2]) >= after):
                 path.unlink()
 
     def write_iteration(self, iteration, references, result):
         """The original's files of an iteration and ours.  references: (K, n, n), prepared."""
+        self.check_held()
         write_references(self.aqm(iteration), references, result.members(), result.pixel_size)
         for k, curve in enumerate(result.frc):
             lines = "".join(f"{f:12.6f}{c:12.6f}{n:12.1f}\n" for f, c, n in zip(result.frequency, curve, result.pixels))
@@ -82,6 +83,7 @@ def write_references(path, images, members, pixel_size):
 
 def write_with_headers(path, inputs, particles):
     """A copy of the particles with their poses and classes in the headers, as EMAN writes them."""
+    remove_leftovers(Path(path).parent, Path(path).__eq__)
     source = inputs.raw
     matrices = np.zeros((source.count, 3, 4))
     pose = pose_matrix(particles.psi, particles.shift_x, particles.shift_y, particles.flip)

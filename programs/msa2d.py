@@ -140,17 +140,21 @@ class Classification:
             check_particles(self.inputs, self.options.classnormproc)
             self.geometry = Geometry(self.inputs.raw.size, self.inputs.radius, workers.map)
             self.workers = workers
-            there = self.files.iterations() if self.options.resume else []
-            self.ranks.wait()
-            if there:
-                self._restore(there[-1])
-            else:
-                self._begin()
-            while self.cycle < self.options.iter and not self.converged:
-                self._iterate()
-            self._finish()
+            with self.files.held(self._first):
+                self._run()
         finally:
             workers.close()
+
+    def _run(self):
+        there = self.files.iterations() if self.options.resume else []
+        self.ranks.wait()
+        if there:
+            self._restore(there[-1])
+        else:
+            self._begin()
+        while self.cycle < self.options.iter and not self.converged:
+            self._iterate()
+        self._finish()
 
     def _images(self, which, places):
         return Images(self.geometry, self.inputs, which, self.ranks, self.workers, self.options.memory, self.averager,
@@ -159,7 +163,6 @@ class Classification:
     def _begin(self):
         options, inputs = self.options, self.inputs
         if self._first:
-            self.files.outdir.mkdir(parents=True, exist_ok=True)
             self.files.forget()
             self.files.write_parameters(options)
         if options.resume:

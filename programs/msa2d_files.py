@@ -107,6 +107,7 @@ class Msa2dFiles(MrefFiles):
 
     def write_alignment(self, number, inputs, cycle):
         """Files of a cycle up to its classes.  cycle: :class:`.msa2d.Cycle`."""
+        self.check_held()
         size, space = inputs.pixel_size, cycle.subspace
         eman_files.write_images(self.cycle("allrefs_YY.hdf", number), cycle.aligned, cycle.headers, size)
         eman_files.write_basis(self.cycle("basis_YY.hdf", number), space.mean, space.basis, space.values, space.shares,
@@ -123,6 +124,7 @@ class Msa2dFiles(MrefFiles):
 
     def write_iteration(self, number, inputs, averages, result, all_members):
         """A cycle's averages and tables.  all_members: also resultmx."""
+        self.check_held()
         more = [{"contrast": float(value)} for value in result.contrast]
         self._write_averages(self.cycle("classes_YY.hdf", number), inputs, averages, inputs.used, result.averages, more)
         if all_members:

@@ -6,7 +6,7 @@ import sys
 
 from mlalign import __version__
 
-from .errors import run_program
+from .command import run_program
 
 GIB = 2**30
 
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 def launch(parser, module, argv, advice="", check=None):
     """A program's main: parse ``argv`` and call ``module.run`` with the options.
 
-    advice: see errors.run_program.  check: called with the options first, it may raise UserErrors.
+    advice: see command.run_program.  check: called with the options first, it may raise UserErrors.
     """
     arguments = parser.parse_args(argv)
 

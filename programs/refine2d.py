@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from . import options
-from .errors import UserError, run_program
+from .command import run_program
+from .errors import UserError
 from .options import number
 
 DESCRIPTION = """\

@@ -11,10 +11,17 @@ FINGERPRINTED = 16         # images or volumes
 
 def tell(log, line):
     """Print a line, and add it with the time to the run's log (a Path)."""
-    print(line, flush=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "a") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write standard output: {error.strerror or error}") from error
+    try:
+        with open(log, "a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+    except OSError as error:
+        raise UserError(f"cannot write {log}: {error.strerror or error}") from error
 
 
 def duration(seconds):

@@ -76,7 +76,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     def run(self):
         self.workers = Workers(self.options.thr)
         try:
-            self._run()
+            with self.files.held():
+                self._run()
         finally:
             self.workers.close()
 

@@ -10,8 +10,9 @@ from .engine import resolution
 from .formats.checkpoint import load_checkpoint, save_checkpoint
 from .formats.mrc import write_volume
 from .formats.star import read_star, write_star
-from .formats.whole import whole_file
+from .formats.whole import remove_leftovers, whole_file
 from .geometry3d import euler_angles
+from .sole_writer import Held
 
 FSC_THRESHOLD = 0.5
 UNKNOWN = -1.0
@@ -19,7 +20,7 @@ _RESULT = r"_(ref|wedge)\d{6,}\.mrc|_(ref|img)\.xmd|\.fsc"
 _OWN = re.compile(rf"{_RESULT}|_it\d{{6,}}({_RESULT}|_log\.xmd|_checkpoint\.npz)|_run\.log")
 
 
-class TomoFiles:
+class TomoFiles(Held):
     """Names and writes the files under one ``oroot``."""
 
     def __init__(self, oroot):
@@ -32,6 +33,10 @@ class TomoFiles:
     @property
     def log(self):
         return Path(f"{self.oroot}_run.log")
+
+    @property
+    def lock(self):
+        return Path(f"{self.oroot}_run.lock")
 
     def iterations(self):
         """Numbers of the iterations that have a checkpoint, in order."""
@@ -51,9 +56,9 @@ class TomoFiles:
         """
         kept = {Path(path.rpartition("@")[2]).resolve() for path in keep if path}
         root = Path(self.oroot)
-        for path in root.parent.glob(f".{glob.escape(root.name)}*.tmp"):         # of a run that was killed writing
-            if _OWN.fullmatch(re.sub(r"\.[^.]*\.tmp$", "", path.name[1 + len(root.name):])):
-                path.unlink(missing_ok=True)
+        remove_leftovers(root.parent, lambda path: path.name.startswith(root.name)
+                         and _OWN.fullmatch(path.name[len(root.name):]))
+        gone = []
         for path in map(Path, glob.glob(glob.escape(self.oroot) + "*")):
             rest = str(path)[len(self.oroot):]
             numbered = re.match(r"_it(\d{6,})_?", rest)
@@ -61,6 +66,10 @@ class TomoFiles:
                 continue
             if after is not None and (rest == "_run.log" or (numbered and int(numbered[1]) <= after)):
                 continue
+            gone.append(path)
+        # Checkpoints first, the last one before all others: killed now, the run must not go on from what is half there.
+        gone.sort(key=lambda path: (path.name.endswith("_checkpoint.npz"), path.name), reverse=True)
+        for path in gone:
             path.unlink(missing_ok=True)
 
     def save_checkpoint(self, iteration, arrays, meta):
@@ -71,6 +80,7 @@ class TomoFiles:
 
     def write_iteration(self, iteration, result):
         """Write the volumes and tables of a :class:`TomoResult`; the ``_ref.xmd`` comes last."""
+        self.check_held()
         prefix = self.prefix(iteration)
         result.write_volumes(prefix)
         write_star(f"{prefix}.fsc", result.fsc_blocks())

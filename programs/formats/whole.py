@@ -1,9 +1,15 @@
 """Output files appear whole or not at all: temporary name in the same folder, fsync, rename."""
 import os
+import re
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import UserError
+
+_unfinished = {}                # file that must not outlive this process: whether it is still ours
+_changing = threading.Lock()
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -19,18 +25,49 @@ def whole_file(path):
     folders = {str(folder) for folder in path.parents}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
+        with unfinished(temporary):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
         if error.filename not in {None, str(temporary), *folders}:
             raise           # another file's trouble, met while this one was being written
         where = f" ({error.filename})" if error.filename in folders else ""
         raise UserError(f"cannot write {path}: {error.strerror or error}{where}") from error
+
+
+@contextmanager
+def unfinished(path, ours=lambda: True):
+    """Remove the file when the context ends, or the process (:func:`discard_unfinished`), if it is still ``ours()``."""
+    with _changing:
+        _unfinished[path] = ours
+    try:
+        yield
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        with _changing:
+            _remove_ours(path, _unfinished.pop(path))
+
+
+def discard_unfinished():
+    """Remove all unfinished files and let nobody begin another: for a process that ends at once."""
+    _changing.acquire()
+    for path, ours in _unfinished.items():
+        _remove_ours(path, ours)
+
+
+def remove_leftovers(folder, owned):
+    """Remove the temporary files in a folder that killed processes left, of the paths for which ``owned(path)``."""
+    for temporary in Path(folder).glob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(temporary.name)
+        if match and owned(temporary.with_name(match[1])):
+            temporary.unlink(missing_ok=True)
+
+
+def _remove_ours(path, ours):
+    with suppress(OSError):
+        if ours():
+            os.unlink(path)
 
 
 def _sync(path):

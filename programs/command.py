@@ -1,0 +1,94 @@
+"""A program as a shell command: its exit status, its last words, and how it stops when it is told to."""
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager, suppress
+
+from .errors import UserError, ending
+from .formats.whole import discard_unfinished
+
+STOPS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+PATIENCE = 1.0          # seconds for removing what is unfinished: a stalled disk must not keep us
+
+
+def run_program(name, body, advice=""):
+    """Run ``body()`` and exit as a shell command should.
+
+    Exit status: 0 done; 2 for a :class:`UserError`, a refusal of the operating system or too little memory;
+    130, 143 or 129 when interrupted (Ctrl-C), terminated or hung up, with ``advice`` on how to go on.
+    """
+    with _stoppable(name, advice):
+        try:
+            body()
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _discard(sys.stdout)
+            sys.exit(141)
+        except (UserError, OSError, MemoryError, KeyboardInterrupt) as error:
+            status, line = ending(name, error, advice)
+            _say(sys.stdout, "")
+            _say(sys.stderr, f"{line}\n")
+            sys.exit(status)
+
+
+def _say(stream, text):
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:                     # the disk that is full may be the one that this goes to
+        _discard(stream)
+
+
+def _discard(stream):
+    """Let what is still buffered go nowhere: Python would try to write it, and complain, at its very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextmanager
+def _stoppable(name, advice):
+    """Within this context a signal of :data:`STOPS` ends the process at once.
+
+    A thread waits for it: the main one may be in a library's code for minutes, and an exception raised wherever it
+    happens to be may be swallowed there.  So nothing is raised, and no ``finally`` runs: files appear whole or not at
+    all, and those that are being written are removed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield                           # signals are the main thread's
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = {number: signal.signal(number, _leave_to_watcher) for number in STOPS
+              if signal.getsignal(number) is not signal.SIG_IGN}            # as under nohup
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(read, name, advice), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write)
+        watcher.join()
+        os.close(read)
+
+
+def _leave_to_watcher(number, frame):
+    """Python writes the signal's number to the watcher's pipe."""
+
+
+def _watch(read, name, advice):
+    while number := os.read(read, 1):
+        if number[0] in STOPS:
+            _stop(number[0], f"{name}: {STOPS[number[0]]}{advice and '; ' + advice}")
+
+
+def _stop(number, line):
+    cleaner = threading.Thread(target=discard_unfinished, daemon=True)
+    cleaner.start()
+    cleaner.join(PATIENCE)
+    after_bar = "\n" if sys.stderr.isatty() else ""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{after_bar}{line}\n".encode())
+    os._exit(128 + number)
