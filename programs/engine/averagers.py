@@ -18,7 +18,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from .averaging import BLOCK, add_up, groups_of, samples_turned_back, transfer_in_frame
-from .correlation_kernels import _cos_sin, _fast
+from .compiled import fast
+from .correlation_kernels import _cos_sin
 from .resolution import smooth_rings
 
 FAINTEST = np.float32(0.05)       # CTF that is divided by, and sum of signal-to-noise ratios
@@ -269,7 +270,7 @@ def _covered(rings, samples, weight, coverage):
     return _sampled(rings, rings.images(samples) * factor)
 
 
-@_fast
+@fast
 def _add_weighed(samples, frequencies, shift, weight, transfer, by_snr, snr, falloff, out):
     """Add weighed samples (B, 2, P), shifted by -shift (B, 2) px, to out (3, P): real, imaginary, sum of weights.
 

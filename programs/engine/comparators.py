@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
-import numba as nb
 import numpy as np
 
 from .averaging import samples_turned_back
-from .correlation_kernels import _cos_sin, _fast
+from .compiled import fast, inlined
+from .correlation_kernels import _cos_sin
 
 BLOCK = 128               # images worked on together
 GAIN = 10.0               # of a filter that makes a reference's power an image's, at most, in units of its mean
@@ -300,7 +300,7 @@ def _matching_gain(pairs):
     return np.minimum(gain, GAIN * (gain @ width / width.sum())[..., None])
 
 
-@_fast
+@fast
 def _cross_of_rings(turned, planes, ref, shifts, kx, ky, points, out):
     """Fill out (R, S, J) with the ring sums of products of shifted-back samples and references."""
     along, across, product = np.empty((3, len(kx)), np.float32)
@@ -314,7 +314,7 @@ def _cross_of_rings(turned, planes, ref, shifts, kx, ky, points, out):
             _ring_sums(product, points, out[r, s])
 
 
-@_fast
+@fast
 def _phase_errors(turned, planes, ref, shifts, kx, ky, points, weigh, error, total):
     """Fill error, total (R, S, J): ring sums of weighted angles between samples, and of the weights."""
     along, across, weight, angle = np.empty((4, len(kx)), np.float32)
@@ -335,7 +335,7 @@ def _phase_errors(turned, planes, ref, shifts, kx, ky, points, weigh, error, tot
             _ring_sums(weight, points, total[r, s])
 
 
-@_fast
+@fast
 def _products(u, v, along, across):
     """Real part, and less the imaginary part, of u conj(v), for samples (2, P)."""
     for p in range(len(along)):
@@ -343,7 +343,7 @@ def _products(u, v, along, across):
         across[p] = u[0, p] * v[1, p] - u[1, p] * v[0, p]
 
 
-@_fast
+@fast
 def _ring_sums(values, points, out):
     for j in range(len(out)):
         total = np.float32(0)
@@ -352,7 +352,7 @@ def _ring_sums(values, points, out):
         out[j] = total
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
+@inlined
 def _angle(x, y):
     """Angle of (x, y), y >= 0, from the axis x, to about 1e-5; a quarter turn for (0, 0)."""
     small, large = min(abs(x), y), max(abs(x), y)

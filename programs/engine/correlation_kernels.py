@@ -12,12 +12,10 @@ g        float32 (8, H, B, T) of B images and T templates: the sums over even q 
 sector   a quarter of the circle, of the plain template (0 ... 3) or of its mirror image (4 ... 7): angles theta,
          -theta, pi - theta, pi + theta; all eight follow from g by adding and subtracting
 """
-import numba as nb
 import numpy as np
 
-from .compiled import kernel
+from .compiled import fast, inlined, kernel
 
-_fast = nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)      # nothing here is NaN or infinite
 SECTORS = 8
 COLUMNS = 4096          # pairs transformed together: what fits the caches
 
@@ -32,7 +30,7 @@ def gather(inverse, table, factor):
             out[i] = values[places[i]]
 
 
-@_fast
+@fast
 def transform(product, cosine, sine, even, g):
     """g (8, H, C) of products (4, Q, C) of C pairs, the first ``even`` of Q even orders; cosine, sine: (H, Q).
 
@@ -55,7 +53,7 @@ def transform(product, cosine, sine, even, g):
                         out[t] += w0 * p0[t] + w1 * p1[t] + w2 * p2[t] + w3 * p3[t]
 
 
-@_fast
+@fast
 def best_of_sectors(g, factor, best):
     """Fill best (B, K, 8) with the highest score, at least 0, over the angles of each sector and S = T / K shifts.
 
@@ -173,7 +171,7 @@ def turned_back(x, layout, psi, mirrored, out):
                     yi[i] = imag * (cos[i] * xi[i] + sin[i] * xr[i])
 
 
-@_fast
+@fast
 def add_unshifted(samples, kx, ky, shift, weight, total):
     """Add samples (B, 2, P) of images shifted by -shift (B, 2) = (x, y) px, times weight (B,), to total (2, P)."""
     for b in range(len(samples)):
@@ -185,7 +183,7 @@ def add_unshifted(samples, kx, ky, shift, weight, total):
             total[1, p] += c * samples[b, 1, p] + s * samples[b, 0, p]
 
 
-@_fast
+@fast
 def unshifted(samples, kx, ky, shift):
     """Samples (B, 2, P) of images shifted by -shift (B, 2) = (x, y) px, in place."""
     for b in range(len(samples)):
@@ -197,7 +195,7 @@ def unshifted(samples, kx, ky, shift):
             samples[b, 1, p] = c * imag + s * real
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
+@inlined
 def _cos_sin(angle):
     """Cosine and sine of |angle| < 200: a short series for a small part of it, doubled again and again."""
     a = angle * np.float32(1 / 256)
@@ -214,7 +212,7 @@ def _cos_sin(angle):
     return c * c - s * s, 2 * c * s
 
 
-@_fast
+@fast
 def add_ctf_power(ring, cosine, sine, phase, along, across, envelope, weight, total):
     """Add weight (B,) times the squared CTF of each image to total (P,).
 

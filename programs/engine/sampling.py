@@ -5,8 +5,9 @@ images are sampled at the same points this is done once: images are transformed 
 memory, and one compiled loop interpolates in all of them at a time.  The grid is made by matrix products, which for
 images of this size are as fast as FFTs and give just the part of it that is needed.
 """
-import numba as nb
 import numpy as np
+
+from .compiled import fast
 
 TAPS = 6                   # grid values mixed along each axis
 OVERSAMPLING = 1.5         # of the grid; with these two the error is below 1e-4 of an image's largest coefficient
@@ -85,7 +86,7 @@ def _transform_of_window(x, beta):
     return (TAPS * np.sinh(z) / z).real
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@fast
 def _interpolate(grid, row, column, along_y, along_x, sign, out):
     """grid: (rows, 2, columns, B).  sign: (P,) of the imaginary parts.  out: (2, P, B) to fill."""
     lanes = grid.shape[3]
