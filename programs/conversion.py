@@ -15,6 +15,7 @@ from .formats.metadata import image_table, relion_pose3d
 from .formats.star import MetaData, write_star
 from .formats.volumes import VolumeSource, read_volume_table
 from .formats.whole import whole_file
+from .formats.whole_numbers import not_whole
 from .geometry3d import from_tom, to_tom
 
 POSE = "angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ"
@@ -121,7 +122,7 @@ def _floats(path, lines, name, words):
 
 
 def _whole(path, lines, values):
-    bad = np.flatnonzero(values != np.rint(values))
+    bad = not_whole(values)
     if len(bad):
         raise UserError(f"{path}, line {lines[bad[0]]}: class is {values[bad[0]]}, expected a whole number")
     return values.astype(np.int64)

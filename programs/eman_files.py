@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
-from .formats.hdf import HdfStack, hdf_writer
+from .formats.hdf import HdfStack, hdf_writer, is_number
 from .formats.located import split_location, without_suffix
 from .formats.whole import whole_file
+from .formats.whole_numbers import not_whole
 
 EXCLUDED = -1             # class of particles that took no part
 CLASSMX, SIMMX = 6, 6     # images in the file
@@ -136,8 +137,8 @@ def write_basis(path, mean, vectors, values, explained, pixel_size=None):
 def read_basis(path):
     """mean (h, w), basis (V, h, w), singular values (V,), explained shares (V,)."""
     images, headers = read_images(path)
-    values, shares = ([header.get(name, 0.0) for header in headers[1:]] for name in ("eigval", "explvarfrac"))
-    return images[0], images[1:], np.array(values), np.array(shares)
+    values, shares = (_numbers(path, headers[1:], name) for name in ("eigval", "explvarfrac"))
+    return images[0], images[1:], values, shares
 
 
 def read_images(path):
@@ -181,11 +182,10 @@ def write_averages(path, averages, pixel_size=None, more=()):
 def read_averages(path):
     """:class:`Averages`.  EMAN gives out a list of one number as that number; here it is an array all the same."""
     images, headers = read_images(path)
-    members, excluded = ([np.atleast_1d(header.get(name, [])).astype(int) for header in headers]
+    members, excluded = ([_listed(path, name, header.get(name, [])) for header in headers]
                          for name in ("class_ptcl_idxs", "exc_class_ptcl_idxs"))
-    quality, spread = (np.array([float(header.get(name, 0)) for header in headers])
-                       for name in ("class_ptcl_qual", "class_ptcl_qual_sigma"))
-    source = next((header["class_ptcl_src"] for header in headers if "class_ptcl_src" in header), "")
+    quality, spread = (_numbers(path, headers, name) for name in ("class_ptcl_qual", "class_ptcl_qual_sigma"))
+    source = str(next((header["class_ptcl_src"] for header in headers if "class_ptcl_src" in header), ""))
     return Averages(images, members, excluded, quality, spread, source)
 
 
@@ -220,7 +220,7 @@ def read_parameters(path):
         content = json.loads(Path(path).read_text(errors="surrogateescape"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}), expected the parameters of a run") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: found a {type(content).__name__}, expected the parameters of a run by their names")
@@ -233,6 +233,22 @@ def _images(path, count, expected):
         raise UserError(f"{path}: {stack.shape[0]} images, expected {count}: {expected}")
     return stack.read(slice(None))
 
+
+def _numbers(path, headers, name):
+    """(B,) of an attribute, 0 where an image has none."""
+    values = [header.get(name, 0) for header in headers]
+    for i, value in enumerate(values, 1):
+        if not is_number(value):
+            raise UserError(f"{path}: attribute {name} of image {i} is {value!r:.60}, expected a number")
+    return np.array(values, float)
+
+
+def _listed(path, name, value):
+    """The numbers, from 0, of a list of particles."""
+    values = np.atleast_1d(value)
+    if values.dtype.kind not in "iuf" or values.ndim > 1 or len(not_whole(values)):
+        raise UserError(f"{path}: attribute {name} is {value!r:.60}, expected whole numbers")
+    return values.astype(int)
 
 
 def _plain(value):

@@ -14,6 +14,7 @@ from .engine.missing import KINDS, Region
 from .errors import UserError
 from .formats.star import MetaData, read_star, write_star
 from .formats.volumes import VolumeSource
+from .formats.whole_numbers import not_whole
 
 _LIMITS = ("missingRegionThetaY0", "missingRegionThetaYF", "missingRegionThetaX0", "missingRegionThetaXF")
 _Y0, _YF, _X0, _XF = _LIMITS
@@ -138,7 +139,7 @@ def _lines(path):
 
 
 def _whole(path, place, value):
-    if value != np.rint(value):         # NaN, too
+    if len(not_whole(value)):
         raise UserError(f"{path}: {place}: the number of a missing region is {value:g}, expected a whole number")
     return int(value)
 

@@ -15,6 +15,10 @@ from .running import fingerprint
 
 POSE = "anglePsi", "shiftX", "shiftY", "flip"
 UNIT = 1e-3                # how far a transform's scale may be from one
+# what EMAN's text of a CTF holds, and what that can be
+CTF_LIMITS = {"defocus in µm": (-20, 20), "its difference": (-20, 20), "angle": (-360, 360), "B factor": (-1e5, 1e5),
+              "amplitude contrast in %": (-200, 200), "voltage in kV": (1, 3000), "Cs in mm": (-100, 100),
+              "pixel size in Å": (1e-3, 100)}
 
 
 @dataclass
@@ -156,7 +160,10 @@ def _poses(source, attributes):
     matrices = np.tile(np.eye(3), (count, 1, 1))
     for i, header in enumerate(attributes or ()):
         if "xform.align2d" in header:
-            matrices[i, :2, :2], matrices[i, :2, 2] = header["xform.align2d"][:2, :2], header["xform.align2d"][:2, 3]
+            transform = np.asarray(header["xform.align2d"])
+            if transform.shape != (3, 4) or not np.isfinite(transform).all():
+                raise UserError(f"{table.path}: {source.names([i])[0]}: xform.align2d is no transform")
+            matrices[i, :2, :2], matrices[i, :2, 2] = transform[:2, :2], transform[:2, 3]
     scale = np.sqrt(np.abs(np.linalg.det(matrices[:, :2, :2])))
     bad = np.flatnonzero(np.abs(scale - 1) > UNIT)
     if len(bad):
@@ -197,7 +204,8 @@ def _header_ctf(header, name):
         values = [float(word) for word in text[1:].split()[:8]]
     except ValueError:
         values = []
-    if len(values) < 8 or not (values[5] > 0 and values[7] > 0):
-        raise UserError(f"{name}: ctf is {text[:60]!r}, expected E and eight numbers: defocus, its difference and "
-                        "angle, B factor, amplitude contrast, voltage, Cs, pixel size")
+    if len(values) < len(CTF_LIMITS) or not all(low <= value <= high for value, (low, high)
+                                                in zip(values, CTF_LIMITS.values())):
+        raise UserError(f"{name}: ctf is {text[:60]!r}, expected E and eight numbers: "
+                        + ", ".join(f"{what} ({low:g} to {high:g})" for what, (low, high) in CTF_LIMITS.items()))
     return values

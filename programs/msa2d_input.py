@@ -8,6 +8,7 @@ from .engine.ctf import Ctf, PhaseFlipped
 from .engine.processors import process
 from .errors import UserError
 from .formats.images import check_pixels, open_images
+from .formats.whole_numbers import DIGITS
 from .mref_input import fingerprint, header_attributes, read_ctfs
 
 CHECKED_AT_ONCE = 500     # images
@@ -87,7 +88,7 @@ def _used(path, count, stack):
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--exclude {path}: cannot be read ({error})") from error
         for word in words:
-            if not (word.isascii() and word.isdigit()) or int(word) >= count:
+            if not (word.isascii() and word.isdigit()) or len(word) > DIGITS or int(word) >= count:
                 raise UserError(f"--exclude {path}: found '{word}', expected numbers of particles from 0 to "
                                 f"{count - 1}, for {stack} has {count}")
             left_out[int(word)] = True

@@ -35,7 +35,7 @@ class _Parameter:
         return (values >= self.lowest) & (values <= self.highest)       # neither holds for NaN
 
     def hint(self, value):
-        other = value * self.factor
+        other = float(value) * self.factor
         return f", which looks like {self.mistaken}" if other > 0 and self.good(other) else ""
 
 

@@ -20,6 +20,7 @@ CURVES = {"noise": "mlfNoise", "signal": "mlfSignal", "ssnr": "resolutionSSNR", 
           "wiener": "mlfWiener"}
 
 _ITERATION = re.compile(r"iter(\d{3,})$")
+_RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")        # no more numbers than memory holds
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def parse_iterations(text):
     """Sorted iteration numbers of a selection such as ``1,3-5 8``; :class:`UserError` when it is not one."""
     numbers = set()
     for part in re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip())):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = _RANGE.fullmatch(part)
         if not match or int(match[2] or match[1]) < int(match[1]):
             raise UserError(f"'{text}' is no selection of iterations, expected something like 1,3-5")
         numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))

@@ -25,10 +25,10 @@ def save_checkpoint(path, arrays, meta):
 
 
 def load_checkpoint(path):
-    """Read a checkpoint back: (arrays, meta).
+    """Read a checkpoint back: (arrays, meta), dictionaries whose missing entries are a :class:`UserError`, too.
 
-    Every part carries a checksum (CRC-32).  Raises :class:`UserError` when the file is missing, damaged or of
-    another format.
+    Every part carries a checksum (CRC-32).  Nothing is unpickled, and nothing takes more memory than the file has
+    bytes.  Raises :class:`UserError` when the file is missing, damaged or of another format.
     """
     try:
         with open(path, "rb") as file:
@@ -40,17 +40,32 @@ def load_checkpoint(path):
 def _load(path, file):
     try:
         archive = zipfile.ZipFile(file)
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise zipfile.BadZipFile("compressed, as no program here does")
         damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         head = json.loads(archive.read(_META))
-        found, meta = head["format"], head["meta"]
+        found, meta, arrays = head["format"], dict(head["meta"]), {}
+        if found == FORMAT:
+            arrays = {name.removesuffix(".npy"): _read_array(archive, name)
+                      for name in archive.namelist() if name != _META}
     except Exception as error:              # a damaged archive fails in many ways
         raise UserError(f"{path}: damaged checkpoint ({error}); continue from an earlier one") from error
     if found != FORMAT:
         raise UserError(f"{path}: checkpoint of format {found}, this program reads {FORMAT}")
-    names = [name for name in archive.namelist() if name != _META]
-    return {name.removesuffix(".npy"): _read_array(archive, name) for name in names}, meta
+    return _Parts(path, arrays), _Parts(path, meta)
+
+
+class _Parts(dict):
+    """What a checkpoint holds, by name."""
+
+    def __init__(self, path, parts):
+        super().__init__(parts)
+        self._path = path
+
+    def __missing__(self, name):
+        raise UserError(f"{self._path}: the checkpoint has no {name}, expected one of this program and version")
 
 
 def _read_array(archive, name):

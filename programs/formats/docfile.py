@@ -10,6 +10,7 @@ from .metadata import image_table, read_metadata
 from .stack import first_bytes
 from .star import MetaData
 from .whole import whole_file
+from .whole_numbers import not_whole
 
 # What a docfile's columns hold unless its first line says otherwise; names as that line spells them.
 _ORDER = ("rot", "tilt", "psi", "Xoff", "Yoff", "Zoff", "Ref", "Wedge", "Pmax/sumP", "LL")
@@ -202,7 +203,7 @@ def _values(path, number, line):
 def _column(path, name, label, values):
     if label not in _WHOLE:
         return values
-    bad = np.flatnonzero(values != np.rint(values))
+    bad = not_whole(values)
     if len(bad):
         raise UserError(f"{path}: row {bad[0] + 1}: {name} is {values[bad[0]]}, expected a whole number")
     return values.astype(np.int64)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from .whole_numbers import DIGITS
 
 _NO_NUMBER = -1         # a row that names a file only: fine when it holds one image
 OPEN_FILES = 200        # file descriptors are few: many systems allow 1024
@@ -121,7 +122,8 @@ class Source:
 def split_location(text):
     """``000012@stack.mrcs`` -> (12, "stack.mrcs"); (None, text) when no number is given."""
     number, _, path = text.partition("@")
-    return (int(number), path) if path and number.isdecimal() else (None, text)
+    numbered = path and number.isdecimal() and len(number) <= DIGITS
+    return (int(number), path) if numbered else (None, text)
 
 
 def without_suffix(path):

@@ -4,6 +4,7 @@ import numpy as np
 from ..errors import UserError
 from .labels import PIXEL_SIZE, RELION, WHOLE, XMIPP_ALIASES
 from .star import MetaData, missing_block, read_star
+from .whole_numbers import DIGITS, not_whole
 
 _IMAGE_LABELS = ("image", "rlnImageName")
 
@@ -43,7 +44,7 @@ def read_list(path):
                 words = [word.strip() for word in line.split("\t", 2)] if "\t" in line else line.split(maxsplit=2)
                 if not words or not words[0] or words[0].startswith("#"):
                     continue
-                if len(words) < 2 or not words[0].isdecimal():
+                if len(words) < 2 or not words[0].isdecimal() or len(words[0]) > DIGITS:
                     raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected: index file")
                 images.append(f"{int(words[0]) + 1:06d}@{words[1]}")
     except OSError as error:
@@ -76,7 +77,7 @@ def _image_block(path, tables, name):
 
 
 def _whole(path, label, values):
-    bad = np.flatnonzero(values != np.rint(values))         # NaN, too
+    bad = not_whole(values)
     if len(bad):
         raise UserError(f"{path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a whole number")
     return values.astype(np.int64)
@@ -86,10 +87,11 @@ def _from_relion(table, optics, dimensions):
     raw = dict(table.columns)
     if optics is not None:
         raw = {**_optics_of_rows(table, optics), **raw}
-    pixel_size = _pixel_size(raw)
-    if pixel_size is not None:
-        raw["rlnImagePixelSize"] = pixel_size
-    pose = {2: _pose, 3: _pose3d}[dimensions](raw, *_take_shifts(table.path, raw, pixel_size, dimensions))
+    with np.errstate(all="ignore"):         # what comes out as no number is refused where it is used
+        pixel_size = _pixel_size(raw)
+        if pixel_size is not None:
+            raw["rlnImagePixelSize"] = pixel_size
+        pose = {2: _pose, 3: _pose3d}[dimensions](raw, *_take_shifts(table.path, raw, pixel_size, dimensions))
     return {**{RELION.get(label, label): values for label, values in raw.items()}, **pose}
 
 

@@ -3,12 +3,12 @@ import os
 from contextlib import contextmanager
 
 import numpy as np
+from mrcfile.constants import MAP_ID
 from mrcfile.dtypes import HEADER_DTYPE
-from mrcfile.mrcfile import MrcFile
-from mrcfile.utils import dtype_from_mode, machine_stamp_from_byte_order
+from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
 
 from ..errors import UserError
-from .stack import MappedStack
+from .stack import MappedStack, first_bytes
 from .whole import whole_file
 
 HEADER_BYTES = 1024
@@ -137,21 +137,27 @@ class _StackWriter:
 
 
 def _header(path):
+    """(header as a record, type of the pixels).  An extended header is not read, and may be of any size."""
+    raw = first_bytes(path, HEADER_BYTES)
     try:
-        with MrcFile(path, header_only=True) as mrc:
-            header = mrc.header
+        if len(raw) < HEADER_BYTES:
+            raise ValueError(f"{len(raw)} bytes, expected a header of {HEADER_BYTES}")
+        header = np.rec.array(np.frombuffer(raw, HEADER_DTYPE))[0]
+        if not bytes(header.map).startswith(MAP_ID[:3]):
+            raise ValueError("Map ID string not found")
+        order = byte_order_from_machine_stamp(header.machst)
+        header = np.rec.array(np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order)))[0]
         if header.mode in (3, 4):
             raise UserError(f"{path}: holds complex numbers (MRC mode {header.mode}), expected real images")
-        return header, dtype_from_mode(header.mode).newbyteorder(header.mode.dtype.byteorder)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        return header, dtype_from_mode(header.mode).newbyteorder(order)
     except ValueError as error:
         raise UserError(f"{path}: not a readable MRC file: {error}") from error
 
 
 def _pixel_size(header):
     """Å/px along x as the cell and grid say; None when the file does not say."""
-    return float(header.cella.x / header.mx) if header.mx > 0 and header.cella.x > 0 else None
+    size = float(header.cella.x) / int(header.mx) if header.mx > 0 else 0.0
+    return size if 0 < size < np.inf else None
 
 
 def _sizes(shape):

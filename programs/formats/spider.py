@@ -5,9 +5,11 @@ import numpy as np
 
 from ..errors import UserError
 from .stack import MappedStack, first_bytes
+from .whole_numbers import not_whole
 
 _WORDS = 27                                     # of the header that matter, float32
 _LAYOUT = [0, 1, 4, 11, 12, 21, 22, 23]         # NSLICE NROW IFORM NSAM LABREC LABBYT LENBYT ISTACK, counted from 0
+_LARGEST = 2**31                                # of these words
 _MOST = 25                                      # MAXIM
 _DIMENSIONS = {1: 2, 3: 3}                      # by IFORM, of the real ones
 
@@ -55,14 +57,15 @@ def read_header(raw):
     if len(raw) < 4 * _WORDS:
         return None
     for order in "><":
-        words = np.frombuffer(raw, order + "f4", _WORDS).astype(np.float64)
+        with np.errstate(invalid="ignore"):         # bytes that signal that they are no number
+            words = np.frombuffer(raw, order + "f4", _WORDS).astype(np.float64)
         layout, most = words[_LAYOUT], words[_MOST]
-        if not (np.isfinite(layout).all() and (layout == np.rint(layout)).all()):
+        if len(not_whole(layout)) or np.abs(layout).max() > _LARGEST:
             continue
         nz, ny, form, nx, records, length, record, stacked = layout.astype(np.int64).tolist()
         if form not in _DIMENSIONS or length < 4 * _WORDS or length != records * record:
             continue
-        if stacked and not np.isfinite(most):
+        if stacked and len(not_whole(most)):
             continue
         depth = abs(nz) if _DIMENSIONS[form] == 3 else 1        # old files have a negative number of sections
         return order, length, (int(most) if stacked else 1, depth, ny, nx), stacked > 0
