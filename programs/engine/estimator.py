@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from .bank import ImageBank
+from .device_pass import DeviceWhiteEStep
 from .disk import Disk
 from .em import Particles, Pass, WhiteEStep
 from .model import Fixed, Model, update
@@ -72,7 +73,8 @@ class Estimator:
         if self.bank is None or (self.maxres, self.disk.n_psi) != (maxres, n_psi):
             self.bank = self.coarse_bank = None                       # free the memory before it is needed again
             self.bank = self._bank(maxres, n_psi)
-        if self.settings.fast and not use_quick:
+        self.two_grids = self.settings.fast and not use_quick
+        if self.two_grids and self.workers.device is None:            # a GPU searches everything faster than in two steps
             if self.coarse_bank is None:
                 self.coarse_bank = self._bank(maxres / 2, full // 2)
         else:
@@ -101,6 +103,7 @@ class Estimator:
         coarse = None
         if self.coarse_bank is not None:
             coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2 * self.step_size)
+        if self.two_grids:
             radius = max(radius, self.step_size)
         settings = replace(self._pass(probabilities), search_shift=search_shift)
         grid = self._grid(self.disk, radius, self.step_size)
@@ -111,7 +114,8 @@ class Estimator:
         return Pass(s.mirror, s.df, s.norm, s.significance, probabilities)
 
     def _estep(self, model, particles, settings, grid, coarse):
-        return WhiteEStep(model, self.bank, particles, settings, self.workers, grid, coarse)
+        step = WhiteEStep if self.workers.device is None else DeviceWhiteEStep
+        return step(model, self.bank, particles, settings, self.workers, grid, coarse)
 
     def maximise(self, model, statistics, centred=False, fixed=None):
         """M-step; narrows the shifts searched where no particle has weight."""

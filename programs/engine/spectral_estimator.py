@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 
 from .disk import Disk
+from .device_pass import DeviceSpectralEStep
 from .em import Particles
 from .estimator import Estimator
 from .references import Members, aligned
@@ -31,7 +32,11 @@ class SpectralEstimator(Estimator):
         return SpectralBank(self.source, disk, self.workers, self.settings.memory / 2, self.optics)
 
     def _estep(self, model, particles, settings, grid, coarse):
-        return SpectralEStep(model, self.bank, particles, settings, self.workers, grid, coarse)
+        return self._spectral_step(model, particles, settings, grid, coarse)
+
+    def _spectral_step(self, model, particles, settings, grid, coarse=None, affected=None):
+        step = SpectralEStep if self.workers.device is None else DeviceSpectralEStep
+        return step(model, self.bank, particles, settings, self.workers, grid, coarse, affected)
 
     def _update(self, model, statistics, fixed):
         s = self.settings
