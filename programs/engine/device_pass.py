@@ -23,11 +23,11 @@ class DeviceBank:
     def __init__(self, bank, device):
         self._bank, self._device, disk = proxy(bank), device, bank.disk
         self._sign = device.put(disk.sign)
-        self._known = None
-        size = bank.source.count * disk.bins * disk.width
-        if 8 * size < RESIDENT_SHARE * device.free():
-            self._resident = device.xp.empty((bank.source.count, disk.bins, 2 * disk.width), np.float32)
-            self._known = np.zeros(bank.source.count, bool)
+        self._place = np.full(bank.source.count, -1)              # in the harmonics kept here, -1 for none
+        room = int(RESIDENT_SHARE * device.free() / bank.image_bytes)
+        wanted = bank.source.count if bank.rows is None else len(bank.rows)
+        self._kept = device.xp.empty((min(room, wanted), disk.bins, 2 * disk.width), np.float32)
+        self._used = 0
 
     def __getattr__(self, name):
         return getattr(self._bank, name)
@@ -39,15 +39,24 @@ class DeviceBank:
         return self._folded(self._bank.read(rows)[0])
 
     def _harmonics(self, rows):
-        """Folded harmonics (B, bins, 2 width) of images."""
-        if self._known is None:
-            return self._upload(rows)
-        missing = rows[~self._known[rows]]
-        for start in range(0, len(missing), UPLOADED):
-            some = missing[start : start + UPLOADED]
-            self._resident[self._device.put(some)] = self._upload(some)
-            self._known[some] = True
-        return self._device.xp.take(self._resident, self._device.put(rows), axis=0)
+        """Folded harmonics (B, bins, 2 width) of images, which stay here from their first use on if they fit."""
+        missing = rows[self._place[rows] < 0]
+        fitting = missing[: len(self._kept) - self._used]
+        for start in range(0, len(fitting), UPLOADED):
+            some = fitting[start : start + UPLOADED]
+            self._kept[self._used : self._used + len(some)] = self._upload(some)
+            self._place[some] = np.arange(self._used, self._used + len(some))
+            self._used += len(some)
+        place, xp = self._place[rows], self._device.xp
+        if len(fitting) == len(missing):
+            return xp.take(self._kept, self._device.put(place), axis=0)
+        x = xp.empty((len(rows), *self._kept.shape[1:]), np.float32)
+        here, elsewhere = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
+        x[self._device.put(here)] = xp.take(self._kept, self._device.put(place[here]), axis=0)
+        for start in range(0, len(elsewhere), UPLOADED):
+            some = elsewhere[start : start + UPLOADED]
+            x[self._device.put(some)] = self._upload(rows[some])
+        return x
 
     def read(self, rows):
         x = self._harmonics(rows)
