@@ -74,7 +74,7 @@ class Estimator:
             self.bank = self.coarse_bank = None                       # free the memory before it is needed again
             self.bank = self._bank(maxres, n_psi)
         self.two_grids = self.settings.fast and not use_quick
-        if self.two_grids and self.workers.device is None:            # a GPU searches everything faster than in two steps
+        if self.two_grids and self.workers.device is None:        # a GPU searches everything at once
             if self.coarse_bank is None:
                 self.coarse_bank = self._bank(maxres / 2, full // 2)
         else:
