@@ -66,6 +66,14 @@ def number(kind, low=None, high=None, low_open=False):
     return parse
 
 
+def gpus(text):
+    """An argparse type: numbers of GPUs, such as 0 or 0,1."""
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of GPUs, expected numbers such as 0 or 0,1")
+    return [int(part) for part in parts]
+
+
 def _range(low, high, low_open):
     if high is None:
         return f"more than {low}" if low_open else f"at least {low}"
@@ -175,6 +183,10 @@ def add_iterations2d(parser):
 
 def add_running2d(parser):
     running = add_run_control(parser)
+    running.add_argument("--gpu", type=gpus, default=None, metavar="N[,N...]",
+                         help="compute on this NVIDIA GPU, counted from 0; of several, MPI processes take one each in "
+                              "turn; needs CuPy (pip install cupy-cuda12x); --fast then samples as finely as without "
+                              "it, for a GPU searches everything at once")
     running.add_argument("--save_memB", action="store_true", help="search shifts up to 3 instead of 4 deviations")
     running.add_argument("--save_memA", action="store_true",
                          help="accepted for old command lines; nothing to save here")

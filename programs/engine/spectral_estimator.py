@@ -31,10 +31,7 @@ class SpectralEstimator(Estimator):
         disk = Disk(self.source.size, maxres, n_psi, self.settings.radius)
         return SpectralBank(self.source, disk, self.workers, self.settings.memory / 2, self.optics)
 
-    def _estep(self, model, particles, settings, grid, coarse):
-        return self._spectral_step(model, particles, settings, grid, coarse)
-
-    def _spectral_step(self, model, particles, settings, grid, coarse=None, affected=None):
+    def _estep(self, model, particles, settings, grid, coarse=None, affected=None):
         step = SpectralEStep if self.workers.device is None else DeviceSpectralEStep
         return step(model, self.bank, particles, settings, self.workers, grid, coarse, affected)
 
@@ -67,7 +64,7 @@ class SpectralEstimator(Estimator):
         model = replace(first, mirror=averages.mirror)
         seen = SpectralBank(white.source, self.disk, self.workers, 0, replace(self.optics, ctf=None))
         particles = Particles.unknown(self.source.count)
-        step = SpectralEStep(model, self.bank, particles, self._pass(None), self.workers, self.grid(model), None, seen)
+        step = self._estep(model, particles, self._pass(None), self.grid(model), affected=seen)
         return self.maximise(model, step.run(rows), fixed=replace(self.settings.fixed, noise=True))
 
     def _visibilities(self):
