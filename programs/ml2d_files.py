@@ -62,19 +62,36 @@ class RunFiles(Held):
             remove_leftovers(folder, self.owns)
         if after is None:
             self.log.unlink(missing_ok=True)
-        later = [folder for folder in Path(self._extra).glob("iter*")
-                 if (number := re.fullmatch(r"iter(\d{3,})", folder.name)) and (after is None or int(number[1]) > after)]
+            self.forget_unfinished()
+        numbers = (re.fullmatch(r"iter(\d{3,})", folder.name) for folder in Path(self._extra).glob("iter*"))
+        later = sorted((int(match[1]) for match in numbers if match and (after is None or int(match[1]) > after)),
+                       reverse=True)
         # Checkpoints first, the last one before all others: killed now, the run must not go on from what is half there.
-        for folder in sorted(later, key=lambda folder: int(folder.name[4:]), reverse=True):
-            (folder / "iter_checkpoint.npz").unlink(missing_ok=True)
-        for folder in later:
-            shutil.rmtree(folder)
+        for iteration in later:
+            Path(f"{self.prefix(iteration)}checkpoint.npz").unlink(missing_ok=True)
+        for iteration in later:
+            shutil.rmtree(Path(self.prefix(iteration)).parent)
 
     def save_checkpoint(self, iteration, arrays, meta):
         save_checkpoint(f"{self.prefix(iteration)}checkpoint.npz", arrays, meta)
 
     def load_checkpoint(self, iteration):
         return load_checkpoint(f"{self.prefix(iteration)}checkpoint.npz")
+
+    @property
+    def unfinished(self):
+        """A checkpoint within an iteration."""
+        return Path(f"{self._extra}/unfinished.npz")
+
+    def save_unfinished(self, arrays, meta):
+        self.check_held()
+        save_checkpoint(self.unfinished, arrays, meta)
+
+    def load_unfinished(self):
+        return load_checkpoint(self.unfinished)
+
+    def forget_unfinished(self):
+        self.unfinished.unlink(missing_ok=True)
 
     def write_result(self, iteration, images, result):
         """Write the averages (K, n, n) and the tables of a :class:`Result`; ``classes.xmd`` comes last."""
@@ -115,8 +132,7 @@ class Result:
         self.statistics, self.change, self.info = statistics, change, info
         self.pixel_size, self.settings = pixel_size, settings
         self.frequency = model.disk.k / (2 * np.pi)
-        frc = resolution.ring_correlation(statistics.half_sums, statistics.half_weights)
-        self.frc = resolution.smooth_rings(frc, model.disk.k, 2 * np.pi / model.disk.n)
+        self.frc = resolution.smooth_correlation(statistics.half_sums, statistics.half_weights, model.disk)
 
     def resolutions(self):
         """Resolution (K,) of each class in Å; -1 where unknown."""
