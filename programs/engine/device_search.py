@@ -179,7 +179,7 @@ class DeviceExpectation(Expectation):
         """Log-likelihoods of gains, see kernels.tail."""
         if self.noise.df is None:
             return gain
-        return self.xp.log1p(-self.xp.minimum(tau * gain, float(ALMOST_ONE))) * -self.noise.nu
+        return self.xp.log1p(-self.xp.minimum(tau * gain, float(ALMOST_ONE))) * -float(self.noise.nu)
 
     def _significant(self, tops, top):
         """Pairs of the rows whose best cell, ``tops`` (mirrors, B, T), is not far below the image's, ``top`` (B,)."""

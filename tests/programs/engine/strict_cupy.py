@@ -78,12 +78,11 @@ class Array:
 
 def _operator(name):
     def apply(self, *others):
-        found = getattr(self._values, name)(*(self._owner.bare(other) for other in others))
+        values = self._owner.bare(self)
+        found = getattr(values, name)(*(self._owner.bare(other) for other in others))
         if found is NotImplemented:
             return found
-        if found is self._values:
-            return self
-        return self._owner.wrap(found)
+        return self if found is values else self._owner.wrap(found)
 
     setattr(Array, name, apply)
 
@@ -99,7 +98,7 @@ def _method(name, options):
     def apply(self, *arguments, **given):
         if set(given) - set(options):
             raise TypeError(f"{name} with {', '.join(given)}")
-        return self._owner.wrap(getattr(self._values, name)(*arguments, **given))
+        return self._owner.wrap(getattr(self._owner.bare(self), name)(*arguments, **given))
 
     setattr(Array, name, apply)
 
@@ -141,11 +140,13 @@ class StrictCupy(ModuleType):
         return Array(self, np.asarray(values))
 
     def bare(self, value):
-        """The values of an array, or a number; refuses NumPy's arrays."""
+        """The values of an array, or a number; refuses NumPy's arrays, and its numbers in double precision."""
         if isinstance(value, Array):
             if value._gpu != self.current:
                 raise RuntimeError(f"an array of GPU {value._gpu} used while GPU {self.current} is chosen")
             return value._values
+        if isinstance(value, (np.float64, np.complex128)):
+            raise TypeError(f"{value!r} would make any result one in double precision")
         if isinstance(value, (bool, int, float, complex, np.generic)):
             return value
         raise TypeError(f"Unsupported type {type(value)}")
