@@ -8,16 +8,18 @@ import numpy as np
 from tqdm import tqdm
 
 from .engine import resolution
-from .engine.backend import Workers
+from .engine.backend import Workers, open_device
 from .engine.em import Particles
 from .engine.estimator import Estimator, Settings
 from .engine.model import Fixed, signal_change
-from .engine.starts import Improvement, random_start, start_maxres
+from .engine.parallel import ALONE, run_on, started
+from .engine.starts import Improvement, looked_at, random_start, start_maxres
 from .errors import UserError
 from .ml2d_files import Result, RunFiles
 from .ml2d_input import read_inputs
 from .ml2d_resume import Resumable
-from .options import GIB
+from .options import GIB, RESUMES
+from .passes import Passes
 from .running import duration, tell
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
@@ -26,18 +28,22 @@ LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
 
 def run(options):
     """Run ml_align2d with parsed ``options`` (see :mod:`.ml_align2d`).  Raises :class:`.errors.UserError`."""
-    Classification(options).run()
+    ranks = started()
+    run_on(ranks, Classification.program, lambda: Classification(options, ranks).run(), RESUMES)
 
 
-class Classification(Resumable):
-    """One run: its images, its state between iterations, and the loop."""
+class Classification(Passes, Resumable):
+    """One run: its images, its state between iterations, and the loop.
+
+    ranks: that share the images, see :mod:`.engine.parallel`.  All of them have all of the state; the first writes.
+    """
 
     program = "ml_align2d"
     files_of_run = RunFiles
     _search_shift = None       # pixels from its last place within which each particle is searched for; None: anywhere
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, options, ranks=ALONE):
+        self.options, self.ranks = options, ranks
         self.files = self.files_of_run(options.oroot)
         self.inputs = read_inputs(options, self.files)
         self.source = self.inputs.source
@@ -52,32 +58,39 @@ class Classification(Resumable):
         self.grown = options.maxres is not None
         self.converged = False
         self.block_statistics = []
+        self.blocks_seen = 0
         self.unrevived = []
         self.probabilities = None
-        self.seed = options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31
+        self.seed = ranks.agree(options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31)
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def run(self):
-        workers = Workers(self.options.thr)
+        workers = Workers(self.options.thr, open_device(self.options.gpu, self.ranks.rank))
         try:
-            self._run(self._estimator(workers))
+            with self.files.held(self.ranks.first):
+                self._run(self._estimator(workers))
         finally:
             workers.close()
 
     def _estimator(self, workers):
-        return Estimator(self.source, self.settings, workers)
+        return Estimator(self.source, self.settings, workers, self.ranks)
 
     def _run(self, estimator):
         options = self.options
-        self.inputs.check_pixels()
-        resumed = self._resume_point()
-        if resumed is None:
-            self.files.forget()
+        self.inputs.check_pixels(self.ranks.share(self.source.count))
+        resumed = self.ranks.agree(self._resume_point())
+        self._find_interrupted(0 if resumed is None else resumed + 1)
+        if resumed is None and self._interrupted is not None:
+            self.log("continuing in iteration 0")
+            self._start(estimator)
+        elif resumed is None:
+            if self.ranks.first:
+                self.files.forget()
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} images of {self.source.size} px, "
-                     f"{self.references} references, random seed {self.seed}")
+                     f"{self.references} references, random seed {self.seed}{self.ranks.words()}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
             warning = self.inputs.normalisation_warning(options.norm)
@@ -86,9 +99,11 @@ class Classification(Resumable):
             self._start(estimator)
         else:
             self._restore(estimator, resumed)
-            self.files.forget(after=resumed)
+            self.ranks.wait()               # until all have read what the first may remove
+            if self.ranks.first:
+                self.files.forget(after=resumed)
             self.log(f"continuing after iteration {resumed}")
-        while self.iteration < options.iter and not self.converged:
+        while self.iteration < max(options.iter, self._many) and not self.converged:
             self._iterate(estimator)
         self._finish(estimator)
 
@@ -107,12 +122,18 @@ class Classification(Resumable):
     def _start(self, estimator):
         """Iteration 0: the first references."""
         started, rng = time.time(), np.random.default_rng(self.seed)
-        self.model = self._first_model(estimator, rng)
-        if self.inputs.fractions is not None:
-            self.model = replace(self.model, fractions=self.inputs.fractions)
-        self._fix_parameters()
+        if self._interrupted is None:
+            self.model = self._first_model(estimator, rng)
+            if self.inputs.fractions is not None:
+                self.model = replace(self.model, fractions=self.inputs.fractions)
+            self._fix_parameters()
+        if self._many:              # the first block will improve the references: no pass without a gain
+            self.log(f"start: to {estimator.maxres:.3f}/px, {time.time() - started:.1f} s")
+            if self.ranks.first:
+                self._checkpoint(estimator)
+            return
         # iteration 0 assigns the images to these references and leaves the references alone
-        statistics = self._expect(estimator, self.rows, self._centred)
+        statistics = self._expect_all(estimator)
         self._report(estimator, self._result(statistics, np.zeros(self.references), 1.0), started)
 
     def _first_model(self, estimator, rng):
@@ -164,53 +185,32 @@ class Classification(Resumable):
         """One iteration: EM, revival, growth of the resolution; its files."""
         started = time.time()
         self.iteration += 1
-        previous, old = self.particles.ref.copy(), self.model
+        previous, old, in_blocks = self.particles.ref.copy(), self.model, self._in_blocks
         statistics = self._em(estimator)
-        change = signal_change(old, self.model)
+        change = signal_change(old.on(self.model.disk), self.model)
         changed = float(np.mean(previous != self.particles.ref))
+        settled = not in_blocks and (bool((change <= self.options.eps).all()) or (self._many and changed <= SETTLED_SHARE))
         result = self._result(statistics, change, changed)
         revived = self._revive(estimator, statistics)
         self.stage_iterations += 1
-        self.converged = self.grown and not revived and bool((change <= self.options.eps).all())
+        self.converged = self.grown and not revived and settled
         if not self.grown and not revived:
-            self._grow(estimator, result.frc, changed)
+            self._grow(estimator, result.frc, 0 if in_blocks else changed)
         self._report(estimator, result, started)
         if self.converged:
-            self.log(f"converged: no reference changed by more than {self.options.eps:g}")
-
-    def _em(self, estimator):
-        """EM over all images, or block by block with --iem; returns the statistics of all."""
-        blocks = self._blocks()
-        centred = self._centred
-        if len(self.block_statistics) != len(blocks):
-            self.block_statistics = [self._expect(estimator, rows, centred) for rows in blocks]
-            total = _sum(self.block_statistics)
-            self.model = estimator.maximise(self.model, total, centred)
-        else:
-            total = _sum(self.block_statistics)
-            for b, rows in enumerate(blocks):
-                fresh = self._expect(estimator, rows, centred)
-                total = total - self.block_statistics[b] + fresh
-                self.block_statistics[b] = fresh
-                self.model = estimator.maximise(self.model, total, centred)
-        if len(blocks) == 1:
-            self.block_statistics = []
-        return total
+            self.log(f"converged: no reference changed by more than {self.options.eps:g}"
+                     + (f", or at most {SETTLED_SHARE:.0%} of the images changed class" if self._many else ""))
 
     @property
     def _centred(self):
         """Whether this iteration trusts the given centres."""
         return self.options.zero_offsets and self.settings.fast and self.iteration <= 1
 
-    def _blocks(self):
-        order = self.rows if self.options.iem == 1 else np.random.default_rng(self.seed).permutation(self.rows)
-        return [np.sort(block) for block in np.array_split(order, min(self.options.iem, len(order)))]
-
     def _expect(self, estimator, rows, centred=False):
         if self.options.write_probs and self.probabilities is None:
             self.probabilities = np.zeros((self.source.count, self.references), np.float32)
-        bar = tqdm(total=len(rows), desc=f"iteration {self.iteration}", unit="image", leave=False,
-                   disable=not sys.stderr.isatty())
+        bar = tqdm(total=len(estimator.own(rows)), desc=f"iteration {self.iteration}", unit="image", leave=False,
+                   disable=not (self.ranks.first and sys.stderr.isatty()))
         with bar:
             return estimator.expect(self.model, self.particles, rows, centred, self.probabilities, bar.update,
                                     self._search_shift)
@@ -230,27 +230,34 @@ class Classification(Resumable):
                  "looking for a class to split instead")
         self.unrevived += victims        # once at each resolution is enough: a class that dies again is not wanted
         rng = np.random.default_rng([self.seed, self.iteration])
-        improvement = Improvement(estimator, self.rows, rng, self.log)
+        rows = looked_at(self.source.count, self.references, rng) if self._many else self.rows
+        improvement = Improvement(estimator, rows, rng, self.log)
         state = improvement.run((self.model, statistics.log_likelihood, self.particles), len(victims))
         if not improvement.kept:
             return False
         self.model, self.block_statistics = state[0], []
-        self.particles = replace(state[2], scale=self.particles.scale, background=self.particles.background)
+        if not self._many:          # of many, not all have been looked at
+            self.particles = replace(state[2], scale=self.particles.scale, background=self.particles.background)
         return True
 
     def _grow(self, estimator, frc, changed):
         """Raise the highest frequency once this one has given what it can and the averages allow it."""
         if self.stage_iterations < 2 or (changed > SETTLED_SHARE and self.stage_iterations < LONGEST_STAGE):
             return
+        if not self._raise_resolution(estimator, frc):
+            self.grown = True
+
+    def _raise_resolution(self, estimator, frc):
+        """Raise the highest frequency if the averages allow it; True when they do."""
         frequency = estimator.disk.k / (2 * np.pi)
         wanted = min(resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions), self._finest)
         if wanted == estimator.maxres:
-            self.grown = True
-            return
+            return False
         self.grown = wanted >= self._finest
         estimator.enter(wanted)
         self.model = self.model.on(estimator.disk)
         self.stage_iterations, self.block_statistics, self.unrevived = 0, [], []
+        return True
 
     @property
     def _finest(self):
@@ -276,8 +283,11 @@ class Classification(Resumable):
     def _report(self, estimator, result, started):
         """Write this iteration's files, its checkpoint and a line in the log."""
         result.info["seconds"] = seconds = time.time() - started
+        if not self.ranks.first:
+            return
         self.files.write_result(self.iteration, result.model.images(), result)
         self._checkpoint(estimator)
+        self.files.forget_unfinished()
         info, maxres = result.info, result.model.disk.maxres
         share = 100 * result.statistics.class_mass / result.statistics.count
         finest = f"{self.inputs.pixel_size / maxres:.3g} Å" if self.inputs.pixel_size else f"{1 / maxres:.3g} px"
@@ -289,17 +299,24 @@ class Classification(Resumable):
                  + (f", at most {duration(left)} to go" if left and self.iteration else ""))
 
     def _finish(self, estimator):
-        self.files.publish(self.iteration)
-        if self.options.write_probs:
-            if self.probabilities is None:      # asked for now that nothing is left to iterate
-                self.probabilities = np.zeros((self.source.count, self.references), np.float32)
-                estimator.expect(self.model, deepcopy(self.particles), self.rows, probabilities=self.probabilities,
-                                 search_shift=self._search_shift)
-            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
+        if self.options.write_probs and self.probabilities is None:     # asked for now that nothing is left to iterate
+            self.probabilities = np.zeros((self.source.count, self.references), np.float32)
+            estimator.expect(self.model, deepcopy(self.particles), self.rows, probabilities=self.probabilities,
+                             search_shift=self._search_shift)
+        if self.ranks.first:
+            self._publish()
+        if self.ranks.told():
+            self.log(self.ranks.told())
         self.log(f"done: class averages in {self.options.oroot}classes.mrcs, tables in {self.options.oroot}classes.xmd")
 
+    def _publish(self):
+        self.files.publish(self.iteration)
+        if self.options.write_probs:
+            self.files.write_probabilities(self.source.metadata["itemId"], self.probabilities)
+
     def log(self, line):
-        tell(self.files.log, line)
+        if self.ranks.first:
+            tell(self.files.log, line)
 
 
 def _settings(options):
@@ -309,10 +326,3 @@ def _settings(options):
         df=options.student, sigma_trick=not options.no_sigma_trick, norm=options.norm,
         fixed=Fixed(options.fix_sigma_noise, options.fix_sigma_offset, options.fix_fractions),
         memory=options.memory * GIB)
-
-
-def _sum(statistics):
-    total = statistics[0]
-    for more in statistics[1:]:
-        total = total + more
-    return total

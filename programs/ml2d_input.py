@@ -28,9 +28,8 @@ class Inputs:
     references: int
     fractions: np.ndarray
 
-    def check_pixels(self):
-        """:class:`UserError` for the first image that holds NaN or Inf, or is constant."""
-        rows = np.arange(self.source.count)
+    def check_pixels(self, rows):
+        """:class:`UserError` for the first of the images ``rows`` that holds NaN or Inf, or is constant."""
         for some in np.array_split(rows, -(-len(rows) // CHECKED_AT_ONCE)):
             check_pixels(self.source.read(some), self.source.names(some))
 

@@ -5,8 +5,9 @@ import numpy as np
 
 from .engine.ctf import PhaseFlipped
 from .engine.estimator import Estimator
+from .engine.parallel import ALONE, part_of, run_on, started
 from .engine.references import aligned
-from .engine.spectral import Regularisation, SpectralModel, power_spectra
+from .engine.spectral import Regularisation, SpectralModel, SpectralStatistics, power_spectra
 from .engine.spectral_estimator import SpectralEstimator
 from .engine.spectral_pass import Optics
 from .engine.starts import corrected_start, random_start, start_maxres
@@ -15,15 +16,17 @@ from .errors import UserError
 from .ml2d import Classification
 from .mlf2d_files import SpectralFiles, SpectralResult
 from .noise_groups import noise_groups, optics_groups
+from .options import RESUMES
 from .particle_ctf import known_pixel_size, read_ctf
-from .residuals import Residuals
+from .residuals import Residuals, normality
 
 READ_TOGETHER = 256       # images
 
 
 def run(options):
     """Run mlf_align2d with parsed ``options`` (see :mod:`.mlf_align2d`).  Raises :class:`.errors.UserError`."""
-    SpectralClassification(options).run()
+    ranks = started()
+    run_on(ranks, SpectralClassification.program, lambda: SpectralClassification(options, ranks).run(), RESUMES)
 
 
 class SpectralClassification(Classification):
@@ -31,14 +34,15 @@ class SpectralClassification(Classification):
 
     program = "mlf_align2d"
     files_of_run = SpectralFiles
+    statistics_of_images = SpectralStatistics
     model_arrays = (*Classification.model_arrays, "spectra")
 
-    def __init__(self, options):
+    def __init__(self, options, ranks=ALONE):
         if options.ctf_affected_refs and not options.ref:
             raise UserError("--ctf_affected_refs: expected references, too (--ref)")
         options.iem = 1
         options.maxres = None         # until the pixel size is known
-        super().__init__(options)
+        super().__init__(options, ranks)
         self.inputs.pixel_size = pixel_size = known_pixel_size(self.source, options.sampling_rate)
         self.limits = _limits(options, pixel_size, self.source.size)
         options.maxres = self.limits.fixed
@@ -51,9 +55,10 @@ class SpectralClassification(Classification):
         self.optics = Optics(ctf, pixel_size, not options.not_phase_flipped, self.groups.index, len(self.groups))
 
     def _estimator(self, workers):
-        self.power = power_spectra(self.source, self.groups.index, len(self.groups), self.options.radius)
+        self.power = self.ranks.agree(power_spectra(self.source, self.groups.index, len(self.groups),
+                                                    self.options.radius))
         return SpectralEstimator(self.source, self.settings, workers, self.optics, self.power,
-                                 Regularisation(self.options.reduce_snr), self.limits.lowest)
+                                 Regularisation(self.options.reduce_snr), self.limits.lowest, self.ranks)
 
     # ---- the start ----------------------------------------------------------------------------------------------
 
@@ -88,7 +93,7 @@ class SpectralClassification(Classification):
 
     def _white(self, workers):
         """The estimator of a classification that knows no CTF, of images whose phases are flipped."""
-        return Estimator(self._phase_flipped(), replace(self.settings, fast=False, norm=False), workers)
+        return Estimator(self._phase_flipped(), replace(self.settings, fast=False, norm=False), workers, self.ranks)
 
     def _phase_flipped(self):
         """The images with their phases flipped, by us where the user has not."""
@@ -131,18 +136,29 @@ class SpectralClassification(Classification):
                               groups=self.groups, even=even, visible=self._visible(model.disk),
                               snr=self.options.reduce_snr,
                               residuals=Residuals(self.source, self.optics, model, particles),
-                              tested=self.options.kstest, drawn=self.iteration == self.options.iter_histogram)
+                              tested=self._normality(model, particles) if self.options.kstest else None,
+                              drawn=self.iteration == self.options.iter_histogram)
+
+    def _normality(self, model, particles):
+        """What :func:`.residuals.normality` says of every image."""
+        part = self.ranks.part(self.source.count)
+        return self.ranks.gather(normality(Residuals(part_of(self.source, part), self.optics.part(part), model,
+                                                     particles.part(part))))
 
     def _finish(self, estimator):
-        self.files.write_uncorrected(self._uncorrected(), self.particles.ref, self.inputs.pixel_size)
+        averages = self._uncorrected()
+        if self.ranks.first:
+            self.files.write_uncorrected(averages, self.particles.ref, self.inputs.pixel_size)
         super()._finish(estimator)
 
     def _uncorrected(self):
         """Averages (K, n, n) of the images at their best poses, phases flipped, amplitudes as they are."""
         source, disk, particles = self._phase_flipped(), self.model.disk, self.particles
         sums = np.zeros((self.references, *disk.kx.shape), complex)
-        for rows in np.array_split(self.rows, -(-len(self.rows) // READ_TOGETHER)):
+        ours = self.ranks.share(source.count)
+        for rows in np.array_split(ours, -(-len(ours) // READ_TOGETHER)):
             np.add.at(sums, particles.ref[rows], aligned(disk, disk.harmonics(source.read(rows)), particles, rows))
+        sums = self.ranks.sum(sums)
         count = np.maximum(np.bincount(particles.ref, minlength=self.references), 1)
         return disk.images(sums / count[:, None, None])
 

@@ -5,7 +5,7 @@ from .engine.spectral import signal_power
 from .formats.mrc import write_stack
 from .formats.star import write_star
 from .ml2d_files import UNKNOWN, Result, RunFiles
-from .residuals import normality, write_histograms
+from .residuals import write_histograms
 
 HIGHEST_SSNR = 25.0
 
@@ -37,7 +37,8 @@ class SpectralResult(Result):
 
     groups: :class:`.noise_groups.NoiseGroups`; even: :class:`.engine.visibility.EvenHarmonics` of the disk;
     visible: (G, rings) mean CTF^2 of each group; snr: factor on the signal power.
-    residuals: :class:`.residuals.Residuals`; tested: every image's gets a column; drawn: they are written as tables.
+    residuals: :class:`.residuals.Residuals`; tested: (n,) what :func:`.residuals.normality` says of them, or None;
+    drawn: they are written as tables.
     """
 
     def __init__(self, *arguments, groups, even, visible, snr, residuals, tested, drawn):
@@ -48,8 +49,8 @@ class SpectralResult(Result):
 
     def image_columns(self):
         columns = {**super().image_columns(), "defocusGroup": self.groups.index + 1}
-        if self.tested:
-            columns["kstest"] = normality(self.residuals)
+        if self.tested is not None:
+            columns["kstest"] = self.tested
         return columns
 
     def noise_blocks(self):

@@ -9,12 +9,15 @@ from .device_pass import DeviceWhiteEStep
 from .disk import Disk
 from .em import Particles, Pass, WhiteEStep
 from .model import Fixed, Model, update
+from .parallel import ALONE, part_of
 from .references import Members, aligned
 from .search import Grid, shift_grid
+from .stepwise import ReadAhead
 
 QUICK_RADIUS = 12         # Fourier pixels up to which half the angles and coarse shifts are enough
 QUICK_START_RADIUS = 16   # the same, to find a start
 SAMPLES = 3               # of the finest detail, where sampling follows the resolution
+READ_TOGETHER = 256       # images
 SMALLEST_OFFSET = 0.5     # pixels: shifts are searched at least this many times the reach
 
 
@@ -41,14 +44,19 @@ class Settings:
 class Estimator:
     """EM steps at one resolution at a time (:meth:`enter`).
 
-    source: images (``count``, ``size``, ``read(rows)``); settings: :class:`Settings`; workers: the thread pool.
+    source: images (``count``, ``size``, ``read(rows)``); settings: :class:`Settings`; workers: the thread pool;
+    ranks: see :mod:`.parallel`.  Whatever is asked for is of the images of all ranks; the banks hold those of this one.
     """
 
-    def __init__(self, source, settings, workers):
-        self.source, self.settings, self.workers = source, settings, workers
+    def __init__(self, source, settings, workers, ranks=ALONE):
+        self.source, self.settings, self.workers, self.ranks = source, settings, workers, ranks
+        # the halves of the data are even and odd images, also as a rank counts them
+        self.part = ranks.part(source.count, multiple=2)
+        self.ours = part_of(source, self.part)
         self.n_psi = 4 * int(np.ceil(90 / settings.psi_step - 1e-9))
         self.shift_radius = None
-        self.bank = self.coarse_bank = None
+        self.bank = self.coarse_bank = self._rows = None
+        self._ahead = ReadAhead(self.ours)
         self.step_size = 1
 
     @property
@@ -59,10 +67,11 @@ class Estimator:
     def maxres(self):
         return self.bank.disk.maxres
 
-    def enter(self, maxres, quick=False):
+    def enter(self, maxres, quick=False, rows=None):
         """Work at frequencies up to ``maxres`` from now on.
 
-        quick: use the coarse grids that low resolution allows, also in exact runs.
+        quick: use the coarse grids that low resolution allows, also in exact runs.  rows: images, in ascending order,
+        that will be asked for most; None for all.
         """
         limit = QUICK_START_RADIUS if quick else QUICK_RADIUS if self.settings.fast else 0
         use_quick = maxres * self.source.size <= limit
@@ -70,13 +79,17 @@ class Estimator:
         self.step_size = max(quick_step(self.source.size), finest) if use_quick else finest
         full = self._rotations(maxres)
         n_psi = full // 2 if use_quick else full
-        if self.bank is None or (self.maxres, self.disk.n_psi) != (maxres, n_psi):
+        here = self.bank is not None and (self.maxres, self.disk.n_psi) == (maxres, n_psi)
+        if not here or rows is not self._rows:
+            # of the same images and resolution the disk is the same, too: models on it need no resampling
+            disk = self.disk if here else Disk(self.source.size, maxres, n_psi, self.settings.radius)
             self.bank = self.coarse_bank = None                       # free the memory before it is needed again
-            self.bank = self._bank(maxres, n_psi)
+            self._rows = rows
+            self.bank = self._bank(disk)
         self.two_grids = self.settings.fast and not use_quick
         if self.two_grids and self.workers.device is None:        # a GPU searches everything at once
             if self.coarse_bank is None:
-                self.coarse_bank = self._bank(maxres / 2, full // 2)
+                self.coarse_bank = self._bank(Disk(self.source.size, maxres / 2, full // 2, self.settings.radius))
         else:
             self.coarse_bank = None
 
@@ -87,9 +100,33 @@ class Estimator:
             return self.n_psi
         return 4 * int(np.ceil(2 * np.pi * (s.radius or self.source.size / 2) * SAMPLES * maxres / 4))
 
-    def _bank(self, maxres, n_psi):
-        disk = Disk(self.source.size, maxres, n_psi, self.settings.radius)
-        return ImageBank(self.source, disk, self.workers, self.settings.memory / 2)
+    def _bank(self, disk):
+        rows = None if self._rows is None else self.own(self._rows)
+        return ImageBank(self.ours, disk, self.workers, self.settings.memory / 2, rows)
+
+    # ---- ranks ------------------------------------------------------------------------------------------------
+
+    def own(self, rows):
+        """Those of the images ``rows`` that this rank works on, as its banks number them."""
+        return rows[self._are_ours(rows)] - self.part.start
+
+    def read_ahead(self, rows):
+        """Read the images ``rows``, which come next, in the background, where they are not in memory."""
+        self._ahead.begin(self.own(rows) if self.bank.harmonics is None else rows[:0])
+
+    def _are_ours(self, rows):
+        return (rows >= self.part.start) & (rows < self.part.stop)
+
+    def _of_all(self, statistics, particles, rows):
+        """The statistics of the images ``rows`` of all ranks, whose particles become known to all."""
+        if self.ranks.size == 1:
+            return statistics
+        rows, columns = np.sort(rows), particles.arrays()
+        ours = rows[self._are_ours(rows)]
+        table = self.ranks.gather(np.stack([column[ours].astype(float) for column in columns.values()], 1))
+        for column, values in zip(columns.values(), table.T):
+            column[rows] = values
+        return self.ranks.total(statistics)
 
     # ---- EM ---------------------------------------------------------------------------------------------------
 
@@ -105,9 +142,11 @@ class Estimator:
             coarse = self.coarse_bank, self._grid(self.coarse_bank.disk, radius, 2 * self.step_size)
         if self.two_grids:
             radius = max(radius, self.step_size)
-        settings = replace(self._pass(probabilities), search_shift=search_shift)
+        ours = None if probabilities is None else probabilities[self.part]
+        settings = replace(self._pass(ours), search_shift=search_shift)
         grid = self._grid(self.disk, radius, self.step_size)
-        return self._estep(model, particles, settings, grid, coarse).run(rows, progress)
+        estep = self._estep(model, particles.part(self.part), settings, grid, coarse)
+        return self._of_all(estep.run(self.own(rows), progress), particles, rows)
 
     def _pass(self, probabilities):
         s = self.settings
@@ -122,7 +161,7 @@ class Estimator:
         fixed = fixed or self.settings.fixed
         if centred:
             fixed = replace(fixed, offset=True)
-        new = self._update(model, statistics, fixed)
+        new = self.ranks.agree(self._update(model, statistics, fixed))
         if not centred:
             wanted = self._wanted_radius(new.sigma_offset)
             self.shift_radius = max(wanted, min(self._radius(model.sigma_offset), statistics.reach()))
@@ -159,10 +198,22 @@ class Estimator:
     # ---- what starts need (see :mod:`.references`) --------------------------------------------------------------
 
     def members(self, model, particles, rows, k):
-        """:class:`.references.Members` of class k: the images ``rows``."""
-        polar = aligned(self.disk, self.bank.read(rows)[0], particles, rows)
+        """:class:`.references.Members` of class k: the images ``rows``, in ascending order."""
+        ours, inside = self.own(rows), self._are_ours(rows)
+        polar = aligned(self.disk, self.bank.read(ours)[0], particles.part(self.part), ours)
         features = self.disk.expand(polar) * np.sqrt(self.disk.metric) / np.float32(model.sigma)
-        return Members(features.reshape(len(rows), -1), lambda chosen: polar[chosen].mean(0))
+
+        def average(chosen):
+            return self.ranks.sum(polar[chosen[inside]].sum(0)) / np.count_nonzero(chosen)
+
+        return Members(self.ranks.gather(features.reshape(len(ours), -1)), average)
+
+    def total(self, rows):
+        """Sum, float64 (2, bins, width), of the harmonics of the images ``rows``."""
+        ours, total = self.own(rows), np.zeros(self.disk.shape)
+        for start in range(0, len(ours), READ_TOGETHER):
+            total += self.bank.read(ours[start : start + READ_TOGETHER])[0].sum(0, dtype=np.float64)
+        return self.ranks.sum(total)
 
     def importance(self, model):
         """Factors (rings,) in which references' differences matter alike everywhere."""

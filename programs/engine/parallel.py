@@ -1,74 +1,242 @@
-"""Ranks: processes that share the images of a run (MPI), or just one.
+"""Ranks: the processes that share the images of a run (MPI), or just one.
 
-Sums are gathered and added up in the order of the ranks, so all ranks have the same ones.
+Every rank holds the whole state of a run and takes the same decisions; it works on its own images, a range of them.
+Sums are added up in the order of the ranks, slice by slice, each slice by one rank that sends it to all: they are the
+same to the last bit everywhere, whatever the MPI library, and every rank sends about twice their size at most.
 """
+import platform
 import sys
+import time
+import traceback
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 
 from ..errors import UserError
+from .launcher import place
+
+LONGEST_NAP = 0.02        # s between looks at whether all are there
+TURN = 0.2                # s that each rank gives those before it to say what went wrong
+MOST_TURNS = 10
 
 
-def run_on(ranks, program, body):
-    """Run ``body()`` on every one of the ranks; a :class:`.errors.UserError` in one of them ends all, and says why."""
+def started(asked=""):
+    """The ranks of this run: :class:`Ranks` when mpirun has started several processes, else :data:`ALONE`.
+
+    asked: an option that asks for MPI, also where the environment does not show that mpirun is at work.
+    """
+    size = place().size
+    return Ranks(asked or f"mpirun of {size} processes", size) if asked or size > 1 else ALONE
+
+
+def run_on(ranks, program, body, advice=""):
+    """Run ``body()`` on every one of the ranks; an error in one of them ends all, and says why.
+
+    advice: how to go on, see :func:`mlalign.programs.errors.run_program`.
+    """
     try:
         body()
-    except UserError as error:
-        ranks.abort(f"{program}: error: {error}")
+    except BaseException as error:      # the others must not wait for one that was interrupted, either
+        ranks.abort(program, error, advice)
         raise
 
 
 class Alone:
     """The one rank of a run without MPI."""
 
-    rank, size = 0, 1
+    rank, size, first = 0, 1, True
+
+    def part(self, count, multiple=1):
+        """The range of ``count`` images that this rank works on, a slice; ranges begin at multiples of ``multiple``."""
+        return slice(0, count)
 
     def share(self, count):
-        """The images that this rank works on."""
-        return np.arange(count)
+        """The images that this rank works on, their numbers."""
+        return np.arange(count)[self.part(count)]
 
     def gather(self, array):
-        """What all ranks have of a column, in the order of their images."""
+        """What all ranks have, joined along the first axis in the order of the ranks."""
         return array
 
     def sum(self, array):
+        """The sum of all ranks' arrays of one shape."""
         return array
 
-    def abort(self, message):
-        """Say why and end all ranks, after an error in one of them; alone, nothing: the error will be reported."""
+    def total(self, sums, constant=()):
+        """The sum of all ranks' ``sums``, a dataclass of numbers and arrays.  constant: fields alike everywhere."""
+        return sums
+
+    def agree(self, value):
+        """The first rank's value: an array of one shape everywhere, a dataclass's arrays and floats, or what pickles.
+
+        Rounding may differ between processors: what decides how a run goes on must be the same for all.
+        """
+        return value
 
     def wait(self):
         """Until all ranks are here."""
 
+    def abort(self, program, error, advice=""):
+        """Say why and end all ranks, after an error in one of them; alone, nothing: the error will be reported."""
 
-class Ranks:
-    """The ranks of an MPI run; the methods are those of :class:`Alone`.  option: what asked for it, for messages."""
+    def words(self):
+        """How many they are, to end a line with."""
+        return ""
 
-    def __init__(self, option="--MPI"):
+    def told(self):
+        """A line for the log on what has been exchanged, or None."""
+
+
+ALONE = Alone()
+
+
+class Part:
+    """The images of ``source`` (see :mod:`..formats.images`) in a range, a slice, numbered from 0."""
+
+    def __init__(self, source, part):
+        self._source, self._first = source, part.start
+        self.count, self.size = part.stop - part.start, source.size
+
+    def read(self, rows):
+        return self._source.read(np.asarray(rows) + self._first)
+
+
+def part_of(source, part):
+    """The images of ``source`` in a range: a :class:`Part`, or the source itself."""
+    return source if part == slice(0, source.count) else Part(source, part)
+
+
+class Ranks(Alone):
+    """The ranks of an MPI run.  asked: what asked for it, for messages; size: how many there should be, 1: unknown.
+
+    sent: bytes that this rank has given to others; waited, exchanged: seconds until others were there, and with them.
+    """
+
+    def __init__(self, asked="--MPI", size=1):
         try:
+            import mpi4py
+            mpi4py.rc.thread_level = "funneled"          # MPI is called by one thread
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
-            raise UserError(f"{option}: mpi4py cannot be used ({error}), expected `pip install mpi4py` and an MPI "
-                            "library, and a start by mpirun") from error
-        self._world = MPI.COMM_WORLD
+            raise UserError(f"{asked}: mpi4py cannot be used ({str(error).splitlines()[0]}), expected `pip install "
+                            "mpi4py` and an MPI library, and a start by mpirun") from error
+        self._mpi, self._world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
+        self.first = self.rank == 0
+        self.sent, self.waited, self.exchanged = 0, 0.0, 0.0
+        if self.size == 1 < size:
+            library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")
+            raise UserError(f"{asked}: mpi4py uses another MPI ({library}), to which each of the processes is the only "
+                            "one; expected the mpirun of that MPI, or mpi4py built with this one's")
 
-    def share(self, count):
-        return np.array_split(np.arange(count), self.size)[self.rank]
+    def part(self, count, multiple=1):
+        if count < self.size * multiple:
+            raise UserError(f"{self.size} processes share {count} images, expected at least {multiple} for each: start "
+                            f"mpirun with at most {max(1, count // multiple)}")
+        ends = np.arange(self.size + 1) * (count // multiple) // self.size * multiple
+        ends[-1] = count
+        return slice(int(ends[self.rank]), int(ends[self.rank + 1]))
 
     def gather(self, array):
-        return np.concatenate(self._world.allgather(np.ascontiguousarray(array)))
+        array = np.ascontiguousarray(array)
+        with self._together():
+            counts = np.empty(self.size, np.int64)
+            self._world.Allgather(np.array([len(array)]), counts)
+            joined = np.empty((counts.sum(), *array.shape[1:]), array.dtype)
+            self._join(array, joined, counts)
+        return joined
 
     def sum(self, array):
-        total = 0
-        for part in self._world.allgather(array):
-            total = total + part
-        return total
+        array = np.asarray(array)
+        flat = np.ascontiguousarray(array).ravel()
+        ends = np.arange(self.size + 1) * flat.size // self.size
+        counts, mine = np.diff(ends), int(ends[self.rank + 1] - ends[self.rank])
+        parts, total = np.empty((self.size, mine), flat.dtype), np.empty_like(flat)
+        with self._together():
+            with self._items(flat.itemsize) as item:
+                self._world.Alltoallv([flat, counts, ends[:-1], item],
+                                      [parts, np.full(self.size, mine), mine * np.arange(self.size), item])
+            self.sent += (flat.size - mine) * flat.itemsize
+            own = parts[0]
+            for part in parts[1:]:
+                own += part
+            self._join(own, total, counts)
+        return total.reshape(array.shape)
 
-    def abort(self, message):
-        if self.size > 1:
-            print(message, file=sys.stderr, flush=True)
-            self._world.Abort(2)
+    def _join(self, own, joined, counts):
+        """Fill ``joined`` with what all ranks have, ``counts`` items of each along the first axis."""
+        size = own.itemsize * int(np.prod(own.shape[1:]))
+        with self._items(size) as item:
+            self._world.Allgatherv([own, len(own), item], [joined, counts, np.cumsum(counts) - counts, item])
+        self.sent += own.nbytes * (self.size - 1)
+
+    @contextmanager
+    def _items(self, size):
+        """MPI's type of items of ``size`` bytes: items are counted, whose number may not exceed 31 bits, not bytes."""
+        kind = self._mpi.BYTE.Create_contiguous(size).Commit()
+        yield kind
+        kind.Free()
+
+    @contextmanager
+    def _together(self):
+        """An exchange, once all ranks are here."""
+        self.wait()
+        begun = time.perf_counter()
+        yield
+        self.exchanged += time.perf_counter() - begun
+
+    def total(self, sums, constant=()):
+        names = [f.name for f in fields(sums) if f.name not in constant]
+        values = [np.asarray(getattr(sums, name)) for name in names]
+        doubles = [np.atleast_1d(v.astype(complex if v.dtype.kind == "c" else float)).view(float).ravel()
+                   for v in values]
+        joined = np.split(self.sum(np.concatenate(doubles)), np.cumsum([len(d) for d in doubles])[:-1])
+        changes = {}
+        for name, value, part in zip(names, values, joined):
+            part = (part.view(complex) if value.dtype.kind == "c" else part).reshape(value.shape)
+            changes[name] = part.astype(value.dtype) if isinstance(getattr(sums, name), np.ndarray) else part.item()
+            if isinstance(getattr(sums, name), int):
+                changes[name] = round(changes[name])
+        return replace(sums, **changes)
+
+    def agree(self, value):
+        if is_dataclass(value):
+            return replace(value, **{f.name: self.agree(getattr(value, f.name)) for f in fields(value)
+                                     if isinstance(getattr(value, f.name), (np.ndarray, float))})
+        with self._together():
+            if not isinstance(value, np.ndarray):
+                return self._world.bcast(value)
+            value = np.array(value, order="C")          # a copy, which may be written to
+            with self._items(value.itemsize) as item:
+                self._world.Bcast([value, value.size, item])
+            self.sent += value.nbytes if self.first else 0
+        return value
 
     def wait(self):
-        self._world.Barrier()
+        """Until all ranks are here, without keeping a processor busy, and open to signals."""
+        begun = time.perf_counter()
+        request = self._world.Ibarrier()
+        while not request.Test():
+            time.sleep(min(LONGEST_NAP, (time.perf_counter() - begun) / 8))
+        self.waited += time.perf_counter() - begun
+
+    def abort(self, program, error, advice=""):
+        # what one of them has met all may have met: the first says so, the others if it cannot
+        time.sleep(TURN * min(self.rank, MOST_TURNS))
+        where = f"process {self.rank + 1} of {self.size} on {platform.node()}"
+        if isinstance(error, UserError):
+            line = f"{program}: error: {error}"
+        else:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            line = f"{program}: failed in {where}{advice and '; ' + advice}"
+        print(line, file=sys.stderr, flush=True)
+        if self.size > 1:
+            self._world.Abort(2 if isinstance(error, UserError) else 1)
+
+    def words(self):
+        return f", shared by {self.size} processes"
+
+    def told(self):
+        return (f"{self.size} processes: the first sent {self.sent / 1e6:.3g} MB, exchanged for {self.exchanged:.1f} s "
+                f"and waited {self.waited:.1f} s for the others")

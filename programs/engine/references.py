@@ -20,17 +20,10 @@ MERGERS = 3               # pairs of similar classes looked at
 ALONE = Fixed(noise=True, offset=True, fractions=False)     # what stays as it is in EM on a few classes
 
 
-def subset_averages(bank, rows, count, rng):
+def subset_averages(estimator, rows, count, rng):
     """Polar samples (count, rings, n_phi / 2) of the averages of ``count`` random, disjoint subsets of images."""
-    groups = np.array_split(rng.permutation(rows), count)
-    return np.stack([_mean_polar(bank, group) for group in groups])
-
-
-def _mean_polar(bank, rows):
-    total = 0
-    for part in np.array_split(rows, -(-len(rows) // 256)):
-        total = total + bank.read(part)[0].sum(0, dtype=np.float64)
-    return bank.disk.synthesize((total / len(rows))[None].astype(np.float32))[0]
+    means = [estimator.total(group) / len(group) for group in np.array_split(rng.permutation(rows), count)]
+    return np.concatenate([estimator.disk.synthesize(mean[None].astype(np.float32)) for mean in means])
 
 
 def aligned(disk, x, particles, rows):
@@ -91,7 +84,8 @@ def heterogeneity(estimator, model, particles, rows, k, rng):
     components = pca.fit_transform(looked_at.features)
     edge = (1 + np.sqrt(estimator.disk.dimension / len(chosen))) ** 2
     gain = len(members) * (pca.explained_variance_[0] - edge)
-    return gain, KMeans(2, n_init=4, random_state=state).fit_predict(components), looked_at, chosen
+    labels = KMeans(2, n_init=4, random_state=state).fit_predict(components)
+    return *estimator.ranks.agree((gain, labels)), looked_at, chosen
 
 
 def split_class(estimator, model, particles, rows, k, rng):
@@ -132,7 +126,7 @@ def similar_pairs(estimator, model):
     distance = np.maximum(power[:, None] + power - 2 * score, 0)
     size = model.fractions
     cost = distance * np.outer(size, size) / np.maximum(np.add.outer(size, size), 1e-12)
-    return sorted(combinations(range(count), 2), key=lambda pair: cost[pair])
+    return estimator.ranks.agree(sorted(combinations(range(count), 2), key=lambda pair: cost[pair]))
 
 
 def moved(model, split, merger):

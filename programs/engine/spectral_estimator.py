@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .disk import Disk
 from .device_pass import DeviceSpectralEStep
 from .em import Particles
 from .estimator import Estimator
+from .parallel import ALONE
 from .references import Members, aligned
 from .spectral import Regularisation, SpectralModel, band_sigma, power_at, update
-from .spectral_pass import SpectralBank, SpectralEStep
+from .spectral_pass import SpectralBank, SpectralEStep, harmonics_needed, scale_to_mean
 
 SMALLEST_SHARE = 0.2      # of the images' power that is noise, in the first guess
 RIDGE = 0.01              # of the strongest ring's visibility, added to averages of few images
@@ -22,18 +22,25 @@ class SpectralEstimator(Estimator):
     regularisation: :class:`.spectral.Regularisation`; lowest: frequency in 1/px below which posteriors do not look.
     """
 
-    def __init__(self, source, settings, workers, optics, power, regularisation=None, lowest=0.0):
-        super().__init__(source, settings, workers)
+    def __init__(self, source, settings, workers, optics, power, regularisation=None, lowest=0.0, ranks=ALONE):
+        super().__init__(source, settings, workers, ranks)
         self.optics, self.power, self.lowest = optics, power, lowest
+        self._own_optics = optics.part(self.part)
         self.regularisation = regularisation or Regularisation()
 
-    def _bank(self, maxres, n_psi):
-        disk = Disk(self.source.size, maxres, n_psi, self.settings.radius)
-        return SpectralBank(self.source, disk, self.workers, self.settings.memory / 2, self.optics)
+    def _bank(self, disk):
+        return SpectralBank(self.ours, disk, self.workers, self.settings.memory / 2, self._own_optics,
+                            harmonics_needed(self.optics, disk))
 
     def _estep(self, model, particles, settings, grid, coarse=None, affected=None):
         step = SpectralEStep if self.workers.device is None else DeviceSpectralEStep
         return step(model, self.bank, particles, settings, self.workers, grid, coarse, affected)
+
+    def _of_all(self, statistics, particles, rows):
+        total = super()._of_all(statistics, particles, rows)
+        if self.settings.norm:
+            scale_to_mean(total, particles, rows)
+        return total
 
     def _update(self, model, statistics, fixed):
         s = self.settings
@@ -62,10 +69,11 @@ class SpectralEstimator(Estimator):
         """
         first = self.initial_model(averages.polar, averages.sigma_offset, averages.fractions, affected=True)
         model = replace(first, mirror=averages.mirror)
-        seen = SpectralBank(white.source, self.disk, self.workers, 0, replace(self.optics, ctf=None))
+        seen = SpectralBank(white.ours, self.disk, self.workers, 0, replace(self._own_optics, ctf=None), 1)
         particles = Particles.unknown(self.source.count)
-        step = self._estep(model, particles, self._pass(None), self.grid(model), affected=seen)
-        return self.maximise(model, step.run(rows), fixed=replace(self.settings.fixed, noise=True))
+        step = self._estep(model, particles.part(self.part), self._pass(None), self.grid(model), affected=seen)
+        statistics = self._of_all(step.run(self.own(rows)), particles, rows)
+        return self.maximise(model, statistics, fixed=replace(self.settings.fixed, noise=True))
 
     def _visibilities(self):
         """Mean CTF^2 (G, rings) of each noise group's images."""
@@ -78,22 +86,22 @@ class SpectralEstimator(Estimator):
 
         Less what the average itself explains, so that members do not differ by their defocus alone.
         """
-        bank, disk = self.bank, self.disk
-        inverse = model.inverse(disk)[self.optics.group[rows]]                      # (B, rings)
-        x, _, visibility = bank.observed(rows)
+        bank, disk, ours, inside = self.bank, self.disk, self.own(rows), self._are_ours(rows)
+        inverse = model.inverse(disk)[self._own_optics.group[ours]]                 # (B, rings)
+        x, _, visibility = bank.observed(ours)
         weights = np.stack([disk.by_ring(one) for one in inverse])
-        polar = aligned(disk, x * weights[:, None], particles, rows)
+        polar = aligned(disk, x * weights[:, None], particles.part(self.part), ours)
         seen = visibility[:, 0, 0] * inverse
-        mean = seen.mean(0)
+        mean = self.ranks.sum(seen.sum(0)) / len(rows)
         factor = np.where(mean > 0, 1 / np.sqrt(np.where(mean > 0, mean, 1)), 0)
         difference = (polar - seen[:, :, None] * model.polar[k]) * factor[:, None]
         features = disk.expand(difference.astype(np.complex64)) * np.sqrt(disk.metric)
 
         def average(chosen):
-            total = seen[chosen].sum(0)
-            return polar[chosen].sum(0) / (total + RIDGE * total.max())[:, None]
+            total = self.ranks.sum(seen[chosen[inside]].sum(0))
+            return self.ranks.sum(polar[chosen[inside]].sum(0)) / (total + RIDGE * total.max())[:, None]
 
-        return Members(features.reshape(len(rows), -1), average)
+        return Members(self.ranks.gather(features.reshape(len(ours), -1)), average)
 
     def importance(self, model):
         """Factors (rings,): the amplitude of what images show of references, in units of the noise."""

@@ -29,6 +29,10 @@ class Optics:
     group: np.ndarray
     groups: int
 
+    def part(self, part):
+        """That of the images in a slice."""
+        return replace(self, ctf=None if self.ctf is None else self.ctf[part], group=self.group[part])
+
     def transfer(self, disk, rows):
         """CTF (B, rings, n_phi / 2) of images on a disk."""
         ctf = self.ctf[rows](disk.k[:, None] / (2 * np.pi * self.pixel_size), disk.phi)
@@ -46,12 +50,12 @@ class SpectralBank(ImageBank):
     """Harmonics of images times their CTF; the visibility CTF^2 and the power per ring of each image.
 
     visibility: float32 (n, 2, L, rings), see :mod:`.visibility`.  ring_powers: float32 (n, rings), of the images
-    without the CTF; their sum over rings is the squared norm.
+    without the CTF; their sum over rings is the squared norm.  harmonics: L, by default as many as the images need.
     """
 
-    def __init__(self, source, disk, workers, memory, optics):
+    def __init__(self, source, disk, workers, memory, optics, harmonics=None):
         self.optics = optics
-        self.even = EvenHarmonics(disk, 1 if optics.ctf is None else _harmonics_needed(optics, disk))
+        self.even = EvenHarmonics(disk, harmonics or harmonics_needed(optics, disk))
         self.harmonics_seen = len(self.even)
         self.visibility = np.zeros((source.count, 2, len(self.even), len(disk.k)), np.float32)
         self.visibility[:, 0, 0] = 1
@@ -69,7 +73,7 @@ class SpectralBank(ImageBank):
 
     def read(self, rows):
         """Harmonics (B, 2, bins, width) of C X and ring powers (B, rings) of X."""
-        x = self.harmonics[rows] if self.harmonics is not None else self._compute(rows)
+        x = self._harmonics_of(rows)
         return x, self.ring_powers[rows]
 
     def observed(self, rows):
@@ -82,9 +86,11 @@ class SpectralBank(ImageBank):
         return Images(x * self.disk.by_ring(inverse), powers @ inverse, scale, visibility * inverse.astype(np.float32))
 
 
-def _harmonics_needed(optics, disk):
+def harmonics_needed(optics, disk):
     """How many even harmonics the most astigmatic CTF^2 has."""
     ctf = optics.ctf
+    if ctf is None:
+        return 1
     worst = np.argsort(np.abs(ctf.defocus_u - ctf.defocus_v))[-8:]
     most = min(MOST_HARMONICS, disk.n_phi // 4)
     found = EvenHarmonics(disk, most).expand(optics.transfer(disk, worst) ** 2)
@@ -122,15 +128,6 @@ class SpectralEStep(EStep):
     @property
     def _searched(self):
         return self.seen
-
-    def run(self, rows, progress=None):
-        total = super().run(rows, progress)
-        if self.settings.norm:
-            # filtered references are weak, which would let all scales grow together for ever
-            mean = self.particles.scale[rows].mean()
-            self.particles.scale[rows] /= mean
-            total.class_scale /= mean
-        return total
 
     def _zero(self):
         return SpectralStatistics.zero(self.grid, self.model.references, len(self.model.spectra),
@@ -201,3 +198,13 @@ class SpectralEStep(EStep):
         """Products (bins, width) of sums with the templates that they belong to."""
         templates = self.search.templates
         return sum(self.workers.map(lambda k: np.einsum("sbmj,sbmj->mj", sums[k], templates[k]), range(len(sums))))
+
+
+def scale_to_mean(statistics, particles, rows):
+    """Make 1 the mean grey scale of all images ``rows``, whose statistics these are.
+
+    Filtered references are weak, which would let all scales grow together for ever.
+    """
+    mean = particles.scale[rows].mean()
+    particles.scale[rows] /= mean
+    statistics.class_scale /= mean

@@ -31,6 +31,11 @@ def start_maxres(size):
     return min(0.5, STAGES[0] / size)
 
 
+def looked_at(total, classes, rng):
+    """Numbers, in ascending order, of the images among ``total`` that are enough to judge so many classes."""
+    return np.sort(rng.permutation(total)[: max(FEWEST_IMAGES, IMAGES_PER_CLASS * classes)])
+
+
 def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxres=0.5, split=True, fractions=None):
     """The most likely of ``restarts`` short runs from averages of random subsets, with poor classes split anew.
 
@@ -38,12 +43,13 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
     with: that of the last stage, or ``maxres``.  log: called with lines for the run's log.
     """
     total, size = estimator.source.count, estimator.source.size
-    rows = np.sort(rng.permutation(total)[: max(FEWEST_IMAGES, IMAGES_PER_CLASS * count)])
-    estimator.enter(min(maxres, start_maxres(size)), quick=True)
+    rows = looked_at(total, count, rng)
+    kept = rows if len(rows) < total else None
+    estimator.enter(min(maxres, start_maxres(size)), quick=True, rows=kept)
     best = None
     for attempt in range(restarts):
         estimator.shift_radius = None
-        averages = subset_averages(estimator.bank, rows, count, rng)
+        averages = subset_averages(estimator, rows, count, rng)
         model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
         state = estimator.run(model, rows, START_ITERATIONS, SETTLED)
         log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
@@ -55,7 +61,7 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
     model = Improvement(estimator, rows, rng, log).run(best, FIRST_TRIALS)[0]
     for radius in STAGES[1:]:
         if estimator.maxres < min(maxres, radius / size):
-            estimator.enter(min(maxres, radius / size), quick=True)
+            estimator.enter(min(maxres, radius / size), quick=True, rows=kept)
             state = estimator.run(model.on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
             model = Improvement(estimator, rows, rng, log).run(state, LATER_TRIALS)[0]
     return model
@@ -68,7 +74,7 @@ def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
     disk that ``white``, their estimator, is at.  Other arguments as for :func:`random_start`.
     """
     total, size = estimator.source.count, estimator.source.size
-    rows = np.sort(rng.permutation(total)[: max(FEWEST_IMAGES, IMAGES_PER_CLASS * model.references)])
+    rows = looked_at(total, model.references, rng)
     estimator.enter(white.maxres, quick=True)
     state = estimator.run(estimator.corrected(model, white, rows), rows, START_ITERATIONS, SETTLED)
     log(f"corrected for the CTF: log-likelihood {state[1]:.1f}, class sizes {sizes(state[0], len(rows))}")

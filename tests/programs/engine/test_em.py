@@ -13,7 +13,6 @@ from mlalign.programs.engine.bank import ImageBank
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.em import Particles, Pass, WhiteEStep
 from mlalign.programs.engine.model import Model, Statistics, update
-from mlalign.programs.engine.references import subset_averages
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.geometry import pose_matrix
 from mlalign.programs.scoring import pose_errors
@@ -139,7 +138,8 @@ def test_the_likelihood_never_falls(converged):
 @pytest.mark.parametrize("df", [None, 6.0], ids=["gauss", "student"])
 def test_the_likelihood_never_falls_from_a_poor_start(truth, bank, grid, workers, df):
     model = model_of(grid.disk, blurred(grid.disk), truth.sigma)
-    averages = subset_averages(bank, np.arange(COUNT), 2, np.random.default_rng(5))
+    groups = np.random.default_rng(5).permutation(COUNT).reshape(2, -1)
+    averages = grid.disk.polar(np.stack([truth.images[group].mean(0) for group in groups]))
     result = climb(replace(model, polar=averages), bank, workers, grid, Pass(mirror=True, df=df))
     assert np.diff(result.history).min() > -ROUNDING
 

@@ -60,7 +60,7 @@ def correlations(estimator, polar, phantoms):
 # ---- averages
 
 def test_subset_averages_are_means_of_disjoint_groups(estimator, truth):
-    averages = subset_averages(estimator.bank, ROWS, 3, np.random.default_rng(1))
+    averages = subset_averages(estimator, ROWS, 3, np.random.default_rng(1))
     order = np.random.default_rng(1).permutation(COUNT)
     for found, rows in zip(averages, order.reshape(3, -1)):
         expected = estimator.disk.polar(truth.images[rows].mean(0)[None])[0]

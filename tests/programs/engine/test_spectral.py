@@ -19,7 +19,7 @@ from mlalign.programs.engine.spectral import (
     signal_power,
     update,
 )
-from mlalign.programs.engine.spectral_pass import SpectralBank, SpectralEStep
+from mlalign.programs.engine.spectral_pass import SpectralBank, SpectralEStep, scale_to_mean
 from mlalign.programs.engine.visibility import EvenHarmonics
 from mlalign.tests.programs.engine.blobs import Blobs, Stack
 from mlalign.tests.programs.engine.brute import WITH_MIRROR
@@ -38,6 +38,8 @@ def step(request, workers):
         particles.scale[:], model = SCALE, replace(model, scale=CLASS_SCALE)
     bank = SpectralBank(Stack(scene.images), scene.grid.disk, workers, 2**30, scene.optics)
     statistics = SpectralEStep(model, bank, particles, Pass(True, df, norm), workers, scene.grid).run(np.arange(6))
+    if norm:
+        scale_to_mean(statistics, particles, np.arange(6))
     truth = SpectralPosterior(scene, model, WITH_MIRROR, df, SCALE[:, None] / CLASS_SCALE if norm else None)
     mass = truth.gamma.sum((2, 3, 4))
     used = SCALE @ mass / mass.sum(0) / CLASS_SCALE if norm else np.ones(2)

@@ -127,7 +127,7 @@ def test_the_likelihood_never_falls_without_a_prior(workers, groups, df):
     count = 150
     truth = micrographs(PHANTOMS, count, 0.2, seed=2, groups=groups, n=32)
     made = estimator_of(truth, workers, Regularisation(None), 0.25, max_shift=4, df=df, psi_step=10)
-    averages = subset_averages(made.bank, np.arange(count), 3, np.random.default_rng(5))
+    averages = subset_averages(made, np.arange(count), 3, np.random.default_rng(5))
     history = climb(made, made.initial_model(averages, 2.0), 20).history
     assert np.diff(history).min() > -1e-4 * count
     assert history[-1] > history[0] + 100

@@ -14,7 +14,7 @@ from mlalign.programs.engine.local import Near, last_places
 from mlalign.programs.engine.model import Model
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.engine.spectral import SpectralStatistics
-from mlalign.programs.engine.spectral_pass import SpectralBank, SpectralEStep
+from mlalign.programs.engine.spectral_pass import SpectralBank, SpectralEStep, scale_to_mean
 from mlalign.programs.engine.visibility import EvenHarmonics
 from mlalign.tests.programs.engine.blobs import Stack
 from mlalign.tests.programs.engine.brute import WITH_MIRROR, WITHOUT_MIRROR
@@ -41,8 +41,10 @@ def run(scene, model, workers, settings, coarse=None, affected=None):
     if settings.norm:
         particles.scale[:] = SCALE
     coarse = None if coarse is None else (bank_of(scene, workers, coarse.disk), coarse)
-    step = SpectralEStep(model, bank, particles, settings, workers, scene.grid, coarse, affected)
-    return step.run(ROWS), particles
+    statistics = SpectralEStep(model, bank, particles, settings, workers, scene.grid, coarse, affected).run(ROWS)
+    if settings.norm:
+        scale_to_mean(statistics, particles, ROWS)
+    return statistics, particles
 
 
 def close(found, expected, share=2e-5):
