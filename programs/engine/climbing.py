@@ -4,7 +4,7 @@ See :mod:`.correlation_kernels` for the correlation of harmonics.
 """
 import numpy as np
 
-from .compiled import exact, kernel
+from .compiled import kernel, part
 
 NOWHERE = -1e30         # the score of a place that is not searched
 WINDOW = 8              # lattice steps that a climb may lead away from where it began
@@ -94,7 +94,7 @@ def _point(index, x, y):
     return index[y + middle, x + middle]
 
 
-@exact
+@part
 def _factor(inverse, limits, cosine, sine, at, mirrored, x, y):
     """``inverse`` (G, G) where a template shifted by (x, y), mirrored and turned puts the mask.
 
@@ -140,7 +140,7 @@ def _correlate(x, layout, template, mirrored, z):
         z[:, orders:] *= -1
 
 
-@kernel
+@part
 def _at_angle(z, cosine, sine):
     total = np.float32(0)
     for q in range(z.shape[1]):
@@ -148,7 +148,7 @@ def _at_angle(z, cosine, sine):
     return total
 
 
-@exact
+@part
 def _paraboloid(v):
     """Offsets (x, y, angle) of the peak of a paraboloid through v (3, 3, 3) = (y, x, angle), and its height.
 
@@ -191,13 +191,13 @@ def _paraboloid(v):
     return offset[0], offset[1], offset[2], top
 
 
-@exact
+@part
 def _determinant(m):
     return (m[0, 0] * (m[1, 1] * m[2, 2] - m[1, 2] * m[2, 1]) - m[0, 1] * (m[1, 0] * m[2, 2] - m[1, 2] * m[2, 0])
             + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
 
 
-@exact
+@part
 def _mixed(v, one, other):
     """Mixed second difference of v (y, x, angle) along axes 0 = x, 1 = y, 2 = angle, one < other."""
     if other == 1:

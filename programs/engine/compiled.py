@@ -27,6 +27,7 @@ _HOW = {"nogil": True, "error_model": "numpy"}
 _LOCK = "kernels.lock"
 
 fresh = []              # names of the kernels that this process has compiled itself
+folders = set()         # where compiled code is kept: one, or none that may be written
 
 
 def _compiled(function, **how):
@@ -40,6 +41,7 @@ def _compiled(function, **how):
         _adopt(beside, folder, function)
     _forget_outdated(folder, function)
     _write_alone(kernel)
+    folders.add(folder)
     return kernel
 
 
@@ -49,9 +51,13 @@ kernel = partial(_compiled, fastmath={"contract", "reassoc", "nsz", "arcp"})
 # where besides nothing is NaN or infinite
 fast = partial(_compiled, fastmath=True)
 
-# As written.  What several kernels call exists in several versions, its own and theirs, and which one runs depends on
-# whether the kernel has just been compiled or comes from the disk: any freedom would show in the rounding of results.
+# as written
 exact = _compiled
+
+# A function that a kernel calls, compiled into it.  Otherwise there are two versions of it, its own and the kernel's,
+# and which one runs depends on whether the kernel has just been compiled or comes from the disk: processors that fuse
+# products and sums would let it show in the last digit.
+part = partial(_compiled, forceinline=True)
 
 # a part of those that call it, never called itself
 inlined = partial(_compiled, fastmath=True, inline="always")
