@@ -19,8 +19,9 @@ import numpy as np
 
 from .cell_kernels import accumulate_cells
 from .disk import Disk
+from .shifting import Shifts, filled
 
-SHIFTS = 32           # shifts of a reference made, or taken back, together
+SHIFTS = 32           # shifts of a reference made, or taken back, by a worker at a time
 TILE = 512            # templates scored together: enough for the matrix products, small enough for the caches
 
 
@@ -81,26 +82,34 @@ class Grid:
 
         def build(piece):
             k, part = piece
-            np.multiply(self.disk.shifted(polar[k], self.phase[part]), self.disk.metric, out=out[k, part])
+            self._moved.harmonics(polar[k], np.arange(part.start, part.stop), out[k, part])
 
         list(pool(build, self._pieces(len(polar))))
         return out
 
     def unshifted(self, sums, pool=map):
-        """Adjoint of the shifts: polar samples complex128 (K, rings, phi) of sums (K, S, 2, bins, width)."""
-        def turn_back(piece):
+        """Adjoint of the shifts: polar samples complex128 (K, rings, phi) of sums (K, S, 2, bins, width).
+
+        Shifts that nothing has been added to are passed over: the time this takes follows the posterior's width.
+        """
+        def move_back(piece):
             k, part = piece
-            return k, self.disk.unshifted(sums[k, part], self.phase[part])
+            return k, self._moved.samples(sums[k], part.start + np.flatnonzero(filled(sums[k, part])))
 
         out = np.zeros((len(sums), *self.disk.kx.shape), complex)
-        for k, polar in pool(turn_back, self._pieces(len(sums))):
+        for k, polar in pool(move_back, self._pieces(len(sums))):
             out[k] += polar
         return out
 
+    @cached_property
+    def _moved(self):
+        return Shifts(self.disk, self.shifts)
+
     def _pieces(self, references):
-        """(reference, slice of shifts) in pieces small enough for the caches."""
-        starts = range(0, len(self.shifts), SHIFTS)
-        return [(k, slice(start, start + SHIFTS)) for k in range(references) for start in starts]
+        """(reference, slice of shifts) for workers to share."""
+        count = len(self.shifts)
+        return [(k, slice(start, min(start + SHIFTS, count)))
+                for k in range(references) for start in range(0, count, SHIFTS)]
 
     def scores(self, x, templates, power=(), power_bins=()):
         """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width).
