@@ -17,6 +17,10 @@ class Resumable:
     model_numbers = ("sigma", "sigma_offset")
 
     def _checkpoint(self, estimator):
+        self.files.save_checkpoint(self.iteration, *self._state(estimator))
+
+    def _state(self, estimator):
+        """All that a run needs to go on: (arrays, meta) of a checkpoint."""
         model, blocks = self.model, self.block_statistics
         arrays = {f"particles.{name}": value for name, value in self.particles.arrays().items()}
         arrays.update({f"model.{name}": getattr(model, name) for name in self.model_arrays})
@@ -32,9 +36,9 @@ class Resumable:
             **{name: getattr(model, name) for name in self.model_numbers},
             "stage_iterations": self.stage_iterations, "unrevived": self.unrevived,
             "grown": self.grown, "finest": self._finest, "converged": self.converged, "blocks": len(blocks),
-            "options": vars(self.options),
+            "blocks_seen": self.blocks_seen, "options": vars(self.options),
         }
-        self.files.save_checkpoint(self.iteration, arrays, meta)
+        return arrays, meta
 
     def _check_same_run(self, meta):
         facts = (("images", self.source.count, "images"), ("size", self.source.size, "px boxes"),
@@ -45,6 +49,10 @@ class Resumable:
     def _restore(self, estimator, iteration):
         arrays, meta = self.files.load_checkpoint(iteration)
         self._check_same_run(meta)
+        self._set_state(estimator, arrays, meta)
+
+    def _set_state(self, estimator, arrays, meta):
+        """Become what :meth:`_state` told, under the present options."""
         self.iteration, self.seed = meta["iteration"], meta["seed"]
         self.stage_iterations, self.unrevived = meta["stage_iterations"], meta["unrevived"]
         estimator.enter(self.options.maxres or min(meta["maxres"], self._finest))
@@ -64,6 +72,7 @@ class Resumable:
             self.block_statistics = [
                 Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})
                 for b in range(meta["blocks"])]
+            self.blocks_seen = meta.get("blocks_seen", 0)
         self.converged = meta["converged"] and self.grown and self.options.eps >= meta["options"]["eps"]
         if self.options.write_probs:
             self.probabilities = arrays.get("probabilities")

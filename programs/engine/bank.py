@@ -1,14 +1,24 @@
-"""The images of a run as harmonics: kept in memory while they fit, else computed when they are asked for."""
+"""The images of a run as harmonics: kept in memory while they fit, else computed whenever they are asked for.
+
+Images that do not fit are read again in every pass, in the order of their files.  Keeping their harmonics on a disk
+instead would not pay: they are larger than the images, and making them takes a few per cent of the time of comparing
+them with tens of references.
+"""
 from dataclasses import dataclass, field
 
 import numpy as np
+
+FILLED_TOGETHER = 128     # images
 
 
 @dataclass(eq=False)
 class ImageBank:
     """Harmonics of a run's images on one disk, kept in memory when they fit, else computed when asked for.
 
-    source: has ``count`` and ``read(rows) -> (B, n, n)``.  memory: bytes that may be used.
+    source: has ``count`` and ``read(rows) -> (B, n, n)``.  memory: bytes that may be used.  rows: those that will be
+    asked for most and are kept if they fit, None for all.
+
+    Whatever the number of images, 8 bytes are kept for each; with ``rows`` 12.
     """
 
     harmonics_seen = 1        # of the images' visibility (see :mod:`.visibility`): they show references as they are
@@ -17,31 +27,51 @@ class ImageBank:
     disk: object
     workers: object
     memory: float = 4 * 2**30
-    harmonics: np.ndarray = None
+    rows: np.ndarray = None
+    harmonics: np.ndarray = field(default=None, init=False)
     powers: np.ndarray = field(init=False)
 
     def __post_init__(self):
-        count = self.source.count
-        self.powers = np.full(count, np.nan)
+        self.powers = np.full(self.source.count, np.nan)
         self.ones_polar = self.disk.polar(np.ones((1, self.disk.n, self.disk.n), np.float32))[0]
         self._ones = self.disk.expand(self.ones_polar[None])
         self._ones_weighted = self._ones[0] * self.disk.metric
         self.ones_power = float(self.disk.power(self._ones)[0])
-        if count * 4 * np.prod(self.disk.shape) < self.memory:
-            self.harmonics = np.empty((count, *self.disk.shape), np.float32)
-            self.workers.map(self._fill, np.array_split(np.arange(count), -(-count // 128)))
+        self._place = None                 # of the images in ``harmonics``, -1 for those that are not; None: in order
+        kept = np.arange(self.source.count) if self.rows is None else self.rows
+        if len(kept) * self.image_bytes < self.memory:
+            self._keep(kept)
 
-    def _fill(self, rows):
-        self.harmonics[rows] = self._compute(rows)
+    @property
+    def image_bytes(self):
+        """Memory that the harmonics of one image take."""
+        return 4 * int(np.prod(self.disk.shape))
+
+    def _keep(self, kept):
+        if self.rows is not None:
+            self._place = np.full(self.source.count, -1, np.int32)
+            self._place[kept] = np.arange(len(kept))
+        self.harmonics = np.empty((len(kept), *self.disk.shape), np.float32)
+
+        def fill(places):
+            self.harmonics[places] = self._compute(kept[places])
+
+        self.workers.map(fill, np.array_split(np.arange(len(kept)), -(-len(kept) // FILLED_TOGETHER)))
 
     def _compute(self, rows):
         x = self.disk.harmonics(self.source.read(rows))
         self.powers[rows] = self.disk.power(x)
         return x
 
+    def _harmonics_of(self, rows):
+        if self.harmonics is None:
+            return self._compute(rows)
+        places = rows if self._place is None else self._place[rows]
+        return self.harmonics[places] if self._place is None or (places >= 0).all() else self._compute(rows)
+
     def read(self, rows):
         """Harmonics (B, 2, bins, width) and squared norms (B,) of the images ``rows``."""
-        x = self.harmonics[rows] if self.harmonics is not None else self._compute(rows)
+        x = self._harmonics_of(rows)
         return x, self.powers[rows]
 
     def without_background(self, x, power, background):

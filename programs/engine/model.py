@@ -94,6 +94,10 @@ class Statistics:
     def _combine(self, other, sign):
         return type(self)(*(getattr(self, f.name) + sign * getattr(other, f.name) for f in fields(self)))
 
+    def scaled(self, factor):
+        """All of the sums times a factor."""
+        return type(self)(*(getattr(self, f.name) * factor for f in fields(self)))
+
     def reach(self, tolerance=1e-5):
         """Shift in pixels beyond which less than ``tolerance`` of the posterior mass lies."""
         tail = np.cumsum(self.beyond[::-1])[::-1] / max(self.beyond.sum(), 1e-300)

@@ -26,6 +26,11 @@ def smooth_rings(frc, k, width):
     return frc @ (near / near.sum(1, keepdims=True)).T
 
 
+def smooth_correlation(half_sums, half_weights, disk):
+    """:func:`ring_correlation` of sums on a disk, smoothed over the width of a Fourier pixel."""
+    return smooth_rings(ring_correlation(half_sums, half_weights), disk.k, 2 * np.pi / disk.n)
+
+
 def crossing(frequency, frc, threshold=FRC_THRESHOLD):
     """Frequency (1/px) where each curve (K, rings) first falls below ``threshold``; the last one when it never does."""
     result = np.empty(len(frc))

@@ -152,7 +152,7 @@ def test_a_start_grows_to_the_last_stage(truth, maxres, last):
     workers = Workers(1)
     made = Estimator(Stack(truth.images[:60]), Settings(mirror=False, psi_step=15), workers)
     entered, enter = [], made.enter
-    made.enter = lambda resolution, quick=False: (entered.append(resolution), enter(resolution, quick))
+    made.enter = lambda resolution, quick=False, rows=None: (entered.append(resolution), enter(resolution, quick, rows))
     model = random_start(made, 2, truth.sigma, OFFSET, 1, np.random.default_rng(1), lambda line: None, maxres)
     workers.close()
     stages = [min(maxres, pixels / 32) for pixels in starts.STAGES]
