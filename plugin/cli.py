@@ -3,6 +3,7 @@ import importlib
 import sys
 
 from mlalign import __version__
+from mlalign.programs.engine.launcher import place
 
 # name: (module with main(argv), one line of help)
 COMMANDS = {
@@ -20,6 +21,8 @@ COMMANDS = {
     "template": ("mlalign.template", "projects from ready workflows: list them, create them, execute them"),
     "project": ("mlalign.project", "open Scipion's project window with this plugin"),
 }
+
+SHARED = {"ml_align2d", "mlf_align2d", "ml_tomo", "mref_ali2d", "refine2d"}      # by the processes of mpirun
 
 HELP = """\
 usage: mlalign COMMAND [options]
@@ -45,6 +48,11 @@ def main(argv=None):
         print(help_text(), end="")
     elif argv[0] in ("--version", "-V"):
         print(f"mlalign {__version__}")
+    elif argv[0] in COMMANDS and argv[0] not in SHARED and place().size > 1:
+        if place().speaks:
+            print(f"mlalign: error: {argv[0]} is a matter of one process, expected a start without mpirun",
+                  file=sys.stderr)
+        sys.exit(2)
     elif argv[0] in COMMANDS:
         sys.exit(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
     else:

@@ -3,8 +3,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 
+from .engine.launcher import MOST_TURNS, TURN, place
 from .errors import UserError, ending
 from .formats.whole import discard_unfinished
 
@@ -28,7 +30,8 @@ def run_program(name, body, advice=""):
         except (UserError, OSError, MemoryError, KeyboardInterrupt) as error:
             status, line = ending(name, error, advice)
             _say(sys.stdout, "")
-            _say(sys.stderr, f"{line}\n")
+            if place().speaks:
+                _say(sys.stderr, f"{line}\n")
             sys.exit(status)
 
 
@@ -88,6 +91,7 @@ def _stop(number, line):
     cleaner = threading.Thread(target=discard_unfinished, daemon=True)
     cleaner.start()
     cleaner.join(PATIENCE)
+    time.sleep(TURN * min(place().local, MOST_TURNS))        # mpirun ends the others when the first of them has gone
     after_bar = "\n" if sys.stderr.isatty() else ""
     with suppress(OSError):
         os.write(sys.stderr.fileno(), f"{after_bar}{line}\n".encode())

@@ -12,7 +12,7 @@ from .engine.averaging import Sums, Transfer
 from .engine.backend import Workers
 from .engine.correlation import Search
 from .engine.image_filters import padded
-from .engine.parallel import Alone, Ranks, run_on
+from .engine.parallel import run_on, started
 from .engine.rings import Rings
 from .engine.views import Bank
 from .errors import UserError
@@ -21,7 +21,7 @@ from .geometry import pose_matrix
 from .mref_files import MrefFiles, MrefResult, check_copy, write_references, write_with_headers
 from .mref_input import POSE, particle_radius, read_inputs
 from .mref_references import MEAN_SHIFT, Preparation
-from .options import GIB
+from .options import GIB, RESUMES
 from .running import tell
 
 PROGRAM = "mref_ali2d"
@@ -34,8 +34,8 @@ CHECKED_AT_ONCE = 500     # images
 
 def run(options):
     """Run mref_ali2d with parsed ``options`` (see :mod:`.mref_ali2d`).  Raises :class:`.errors.UserError`."""
-    ranks = Ranks() if options.MPI else Alone()
-    run_on(ranks, PROGRAM, lambda: Alignment(options, ranks).run())
+    ranks = started("--MPI" if options.MPI else "")
+    run_on(ranks, PROGRAM, lambda: Alignment(options, ranks).run(), RESUMES)
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Alignment:
         try:
             self._check_pixels()
             search = self._search(workers)
-            with self.files.held(self.ranks.rank == 0):
+            with self.files.held(self.ranks.first):
                 self._run(search, workers)
         finally:
             workers.close()
@@ -129,12 +129,12 @@ class Alignment:
 
     def _begin(self, reach):
         options = self.options
-        if self.ranks.rank == 0:
+        if self.ranks.first:
             self.files.forget()
         if options.resume:
             self.log(f"nothing to continue in {options.outdir}: starting anew")
         self.log(f"{PROGRAM}: {self.inputs.raw.count} images of {self.size} px, {len(self.references)} references, "
-                 f"radius {self.radius:g} px")
+                 f"radius {self.radius:g} px{self.ranks.words()}")
         for name, wanted in (("xr", options.xr), ("yr", options.yr)):
             if wanted > self.room:
                 self.log(f"warning: --{name} {wanted:g}: in boxes of {self.size} px a radius of {self.radius:g} px "
@@ -204,7 +204,7 @@ class Alignment:
     @contextmanager
     def _progress(self, count):
         """A bar on a terminal: what to call with the number of images done, or None."""
-        if self.ranks.rank or not sys.stderr.isatty():
+        if not (self.ranks.first and sys.stderr.isatty()):
             yield None
             return
         from tqdm import tqdm
@@ -298,7 +298,7 @@ class Alignment:
         """Write this iteration's files, its checkpoint and a line in the log."""
         info = result.info
         info["seconds"] = time.time() - started
-        if self.ranks.rank == 0:
+        if self.ranks.first:
             self.files.write_iteration(self.iteration, self.references, result)
             self._checkpoint()
         sizes = np.bincount(self.particles.ref, minlength=len(self.references))
@@ -310,7 +310,7 @@ class Alignment:
                      "no longer rises")
 
     def _finish(self):
-        if self.ranks.rank == 0 and self.iteration:
+        if self.ranks.first and self.iteration:
             self.files.publish(self.iteration)
             self.files.write_particles(self.inputs, self.particles)
             members = [np.flatnonzero(self.particles.ref == k) for k in range(len(self.references))]
@@ -337,7 +337,7 @@ class Alignment:
         self.references, self.centres = arrays["references"], arrays["centres"]
         self.converged = meta["converged"] and self.options.maxit == 0 and self.options.eps >= meta["options"]["eps"]
         self.ranks.wait()                       # until all have read what the first may remove
-        if self.ranks.rank == 0:
+        if self.ranks.first:
             self.files.forget(after=iteration)
         self.log(f"continuing after iteration {iteration}")
 
@@ -354,5 +354,5 @@ class Alignment:
                             "it was then; start anew in another folder")
 
     def log(self, line):
-        if not self.ranks.rank:
+        if self.ranks.first:
             tell(self.files.log, line)

@@ -11,17 +11,18 @@ from .engine.backend import Workers
 from .engine.grouping import group
 from .engine.image_filters import padded
 from .engine.matching import masked
-from .engine.parallel import Alone, Ranks, run_on
+from .engine.parallel import run_on, started
 from .engine.poses2d import Poses
 from .engine.rough_centres import rough_centres
 from .engine.subspace import Subspace, normalised
 from .errors import UserError
 from .modules2d import Modules
 from .msa2d_averages import ClassAverages, Recipe, make_averages
-from .msa2d_files import Msa2dFiles, Msa2dResult
+from .msa2d_files import Msa2dFiles, Msa2dResult, next_folder
 from .msa2d_images import Geometry, Images, Stage
 from .msa2d_input import Normalised, check_particles, read_inputs
 from .msa2d_start import Starter
+from .refine2d import RESUMES
 from .running import check_same_run, duration, tell
 
 PROGRAM = "refine2d"
@@ -32,8 +33,8 @@ SIMILAR_SIZE = 0.05       # of the mean class size: smaller classes are no align
 
 def run(options):
     """Run refine2d with parsed ``options`` (see :mod:`.refine2d`).  Raises :class:`.errors.UserError`."""
-    ranks = Ranks(f"--parallel {options.parallel}") if options.processes else Alone()
-    run_on(ranks, PROGRAM, lambda: Classification(options, ranks).run())
+    ranks = started(f"--parallel {options.parallel}" if options.processes else "")
+    run_on(ranks, PROGRAM, lambda: Classification(options, ranks).run(), RESUMES)
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Classification:
 
     def __init__(self, options, ranks):
         self.options, self.ranks = options, ranks
+        options.path = options.path or ranks.agree(next_folder(options.resume))
         self.files = Msa2dFiles(options.path)
         self.files.check_new(options.resume)
         ranks.wait()                            # before the first of them makes the folder
@@ -83,7 +85,7 @@ class Classification:
 
     def _chosen_seed(self):
         seed = int(time.time()) if self.options.random_seed < 0 else self.options.random_seed
-        return int(self.ranks.gather(np.array([seed]))[0])
+        return self.ranks.agree(seed)
 
     def _read_modules(self):
         """Turn the names of modules into what they stand for; lines to tell."""
@@ -169,7 +171,8 @@ class Classification:
             self.log(f"nothing to resume in {options.path}: starting anew")
         self.log(f"{PROGRAM}: {len(inputs.used)} particles of {inputs.raw.size} px"
                  + (f" ({inputs.raw.count - len(inputs.used)} left out)" if len(inputs.used) < inputs.raw.count else "")
-                 + f", {options.ncls} classes, radius {inputs.radius:g} px, random seed {self.seed}")
+                 + f", {options.ncls} classes, radius {inputs.radius:g} px, random seed {self.seed}"
+                 f"{self.ranks.words()}")
         for line in self.notices:
             self.log(f"note: {line}")
         places = self._rough_centres()
@@ -304,7 +307,7 @@ class Classification:
             least = len(coefficients) // (FRACTION * options.ncls) + 1
         known = before.labels if len(before.images) == options.ncls else None
         labels = group(coefficients, options.ncls, rng, options.fastseed, known, least)
-        return self.ranks.gather(labels)[: len(labels)]            # the first rank's
+        return self.ranks.agree(labels)
 
     # ---- results and state ------------------------------------------------------------------------------------
 
@@ -366,7 +369,7 @@ class Classification:
 
     @property
     def _first(self):
-        return self.ranks.rank == 0
+        return self.ranks.first
 
     def log(self, line, verbose=0):
         """Tell a line, if --verbose is at least so much."""

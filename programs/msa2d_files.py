@@ -16,8 +16,17 @@ from .mref_files import MrefFiles, correlation_resolutions
 
 MEMBER = {"itemId", "image", "micrograph", "ref", "anglePsi", "shiftX", "shiftY", "flip", "maxCC", "used"}
 OF_A_CYCLE = re.compile(r"(?:allrefs|basis|aliref|simmx|input|classmx|classes|resultmx)_(\d{2,})(?:_proj)?\.hdf")
+_FOLDER = re.compile(r"r2d_(\d+)")
 OF_THE_START = ("0_refine2d_parms.json", "input_subset.lst", "input_fp.hdf", "input_fp_basis.hdf",
                 "input_fp_basis_proj.hdf", "classmx_00.hdf", "classes_init.hdf")
+
+
+def next_folder(resume=False):
+    """r2d_NN with the number after the highest there is; to ``resume``, with the highest itself."""
+    names = sorted((int(match[1]), path.name) for path in Path().iterdir() if (match := _FOLDER.fullmatch(path.name)))
+    if resume and names:
+        return names[-1][1]
+    return f"r2d_{names[-1][0] + 1 if names else 1:02d}"
 
 
 def convention(poses):

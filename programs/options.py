@@ -7,6 +7,7 @@ import sys
 from mlalign import __version__
 
 from .command import run_program
+from .engine.launcher import place
 
 GIB = 2**30
 
@@ -20,8 +21,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mlalign {__version__}")
 
     def error(self, message):
-        print(f"{self.prog}: error: {message} ({self.prog} --help lists the options)", file=sys.stderr)
+        self._print_message(f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n", sys.stderr)
         sys.exit(2)
+
+    def _print_message(self, message, file=None):
+        if place().speaks:                  # of several processes not all need to say it
+            super()._print_message(message, file)
 
 
 def launch(parser, module, argv, advice="", check=None):

@@ -1,12 +1,11 @@
 """refine2d: many class averages without references, by multivariate statistics of aligned particles."""
 import os
 import re
-import shutil
 import sys
-from pathlib import Path
 
 from . import options
 from .command import run_program
+from .engine.launcher import mpirun, place
 from .errors import UserError
 from .options import number
 
@@ -41,8 +40,6 @@ list those that there are
 STARTS = ("harmonics", "footprint", "ml")
 CENTRINGS = ("xform.center", "xform.centerofmass", "xform.centeracf", "nocenter")
 RESUMES = "--resume goes on after the last finished cycle"
-INSIDE_MPI = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"
-FOLDER = re.compile(r"r2d_(\d+)")
 
 
 def parser():
@@ -166,8 +163,7 @@ def main(argv=None):
 
     def body():
         arguments.processes = read_parallel(arguments)
-        arguments.path = arguments.path or next_folder(arguments.resume)
-        if arguments.processes > 1 and not any(name in os.environ for name in INSIDE_MPI):
+        if arguments.processes > 1 and place().size == 1:
             _start_processes(arguments, argv)
         from . import msa2d
         msa2d.run(arguments)
@@ -189,23 +185,15 @@ def read_parallel(arguments):
     return 0
 
 
-def next_folder(resume=False):
-    """r2d_NN with the number after the highest there is; to ``resume``, with the highest itself."""
-    names = sorted((int(match[1]), path.name) for path in Path().iterdir() if (match := FOLDER.fullmatch(path.name)))
-    if resume and names:
-        return names[-1][1]
-    return f"r2d_{names[-1][0] + 1 if names else 1:02d}"
-
-
 def _start_processes(arguments, argv):
     """Replace this process by mpirun and the processes it starts."""
-    mpirun = shutil.which("mpirun")
-    if mpirun is None:
+    launcher = mpirun()
+    if launcher is None:
         raise UserError(f"--parallel {arguments.parallel}: no mpirun found, expected an installed MPI such as OpenMPI, "
                         "or thread:N")
     sys.stdout.flush()
-    os.execv(mpirun, [mpirun, "-n", str(arguments.processes), sys.executable, "-m", "mlalign.programs.refine2d", *argv,
-                      "--path", arguments.path])
+    os.execv(launcher, [launcher, "-n", str(arguments.processes), sys.executable, "-m", "mlalign.programs.refine2d",
+                        *argv])
 
 
 if __name__ == "__main__":

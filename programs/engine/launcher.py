@@ -12,6 +12,8 @@ _TOLD = (
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"),        # MVAPICH
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),                          # srun, whatever it speaks
 )
+TURN = 0.2                # s that each process gives those before it to say what went wrong
+MOST_TURNS = 10
 
 
 @dataclass(frozen=True)

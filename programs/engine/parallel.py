@@ -13,12 +13,10 @@ from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 
-from ..errors import UserError
-from .launcher import place
+from ..errors import UserError, ending
+from .launcher import MOST_TURNS, TURN, place
 
 LONGEST_NAP = 0.02        # s between looks at whether all are there
-TURN = 0.2                # s that each rank gives those before it to say what went wrong
-MOST_TURNS = 10
 
 
 def started(asked=""):
@@ -33,7 +31,7 @@ def started(asked=""):
 def run_on(ranks, program, body, advice=""):
     """Run ``body()`` on every one of the ranks; an error in one of them ends all, and says why.
 
-    advice: how to go on, see :func:`mlalign.programs.errors.run_program`.
+    advice: how to go on, for those that the next run can go on after.
     """
     try:
         body()
@@ -225,14 +223,15 @@ class Ranks(Alone):
         # what one of them has met all may have met: the first says so, the others if it cannot
         time.sleep(TURN * min(self.rank, MOST_TURNS))
         where = f"process {self.rank + 1} of {self.size} on {platform.node()}"
-        if isinstance(error, UserError):
-            line = f"{program}: error: {error}"
-        else:
+        status, line = ending(program, error, advice) or (1, None)
+        if line is None:
             traceback.print_exception(type(error), error, error.__traceback__)
             line = f"{program}: failed in {where}{advice and '; ' + advice}"
+        elif not isinstance(error, UserError):
+            line = f"{line} ({where})"
         print(line, file=sys.stderr, flush=True)
         if self.size > 1:
-            self._world.Abort(2 if isinstance(error, UserError) else 1)
+            self._world.Abort(status)
 
     def words(self):
         return f", shared by {self.size} processes"

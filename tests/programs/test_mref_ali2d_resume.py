@@ -1,9 +1,6 @@
 """Going on with mref_ali2d: in the same folder, in another one, and in several processes."""
-import os
 import shutil
-import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ import pytest
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.hdf import HdfStack
 from mlalign.tests.programs.conftest import pixels
+from mlalign.tests.programs.in_ranks import in_ranks
 from mlalign.tests.programs.mref_scene import SEARCH, Scene, near, run_mref, same
 
 
@@ -78,19 +76,13 @@ def two_references(planted, folder):
     return path
 
 
-@pytest.mark.skipif(find_spec("mpi4py") is None or shutil.which("mpirun") is None, reason="needs mpi4py and mpirun")
 def test_two_processes_find_what_one_finds(scene, tmp_path):
     planted, alone = scene.planted, scene.aligned("--maxit 2")
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                   "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMP_NUM_THREADS": "1"}
-    command = ["mpirun", "-n", "2", sys.executable, "-m", "mlalign.cli", "mref_ali2d", planted.star, planted.references]
-    subprocess.run([*command, tmp_path / "out", *SEARCH.split(), "--maxit", "2", "--MPI"], env=environment, check=True,
-                   capture_output=True)
+    words = "mref_ali2d", planted.star, planted.references, tmp_path / "out", *SEARCH.split(), "--maxit", "2"
+    in_ranks(2, *words)
     references = HdfStack(tmp_path / "out/aqm001.hdf").read(slice(None))
     assert near(references, alone.references(1), 1e-4)
-    failed = subprocess.run([*command, tmp_path / "out", *SEARCH.split(), "--MPI"], env=environment, text=True,
-                            capture_output=True, timeout=60)
-    assert failed.returncode == 2 and "exists already" in failed.stderr
+    assert "exists already" in in_ranks(2, *words, "--MPI", status=2)       # what the original wanted to be told
 
 
 def test_mpi_without_its_library_is_an_error(scene, tmp_path, monkeypatch):

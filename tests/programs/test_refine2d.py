@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 import pytest
 
-from mlalign.programs import eman_files, msa2d, refine2d
+from mlalign.programs import eman_files, msa2d, msa2d_files, refine2d
 from mlalign.programs.formats.hdf import HdfStack
 from mlalign.programs.formats.images import open_images
 from mlalign.programs.formats.mrc import write_stack
@@ -270,12 +270,12 @@ def test_the_typical_command_line(planted, tmp_path, monkeypatch):
 
 def test_folders_are_numbered(planted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert refine2d.next_folder() == refine2d.next_folder(resume=True) == "r2d_01"
+    assert msa2d_files.next_folder() == msa2d_files.next_folder(resume=True) == "r2d_01"
     for name in ("r2d_02", "r2d_9", "r2d_x", "ar2d_11"):
         (tmp_path / name).mkdir()
-    assert refine2d.next_folder() == "r2d_10" and refine2d.next_folder(resume=True) == "r2d_9"
+    assert msa2d_files.next_folder() == "r2d_10" and msa2d_files.next_folder(resume=True) == "r2d_9"
     refine2d.main(["--input", planted.star, *QUICK.split()])
-    assert (tmp_path / "r2d_10/classes_01.hdf").exists() and refine2d.next_folder(resume=True) == "r2d_10"
+    assert (tmp_path / "r2d_10/classes_01.hdf").exists() and msa2d_files.next_folder(resume=True) == "r2d_10"
 
 
 def test_a_subset_for_the_first_classes(planted, tmp_path, monkeypatch):

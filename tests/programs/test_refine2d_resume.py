@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from mlalign.programs.formats.hdf import HdfStack
 from mlalign.programs.formats.mrc import write_stack
 from mlalign.programs.scoring import adjusted_rand_index
 from mlalign.tests.programs.conftest import PIXEL, pixels
+from mlalign.tests.programs.in_ranks import WILLING
 from mlalign.tests.programs.refine2d_scene import QUICK, Classified, Scene, run_refine2d, same
 
 
@@ -173,14 +173,11 @@ def test_a_terminated_run_says_how_to_go_on(planted, tmp_path):
     assert len(checkpoints) >= 2 and not list((tmp_path / "out").rglob("*.tmp"))
 
 
-@pytest.mark.skipif(find_spec("mpi4py") is None or shutil.which("mpirun") is None, reason="needs mpi4py and mpirun")
 def test_two_processes_find_what_one_finds(scene, planted, tmp_path):
     alone = scene.classified()
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-                   "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mlalign.programs.refine2d", "--input", planted.star, "--path", tmp_path / "out",
                *QUICK.split(), "--parallel", "mpi:2:scratch"]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, env={**os.environ, **WILLING}, check=True, capture_output=True, timeout=120)
     both = Classified(tmp_path / "out")
     # sums that are rounded differently may decide where a particle goes
     assert adjusted_rand_index(alone.images.columns, both.images.columns) > 0.8
@@ -191,7 +188,7 @@ def test_mpi_without_its_library_is_an_error(planted, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(UserError, match=r"mpi4py cannot be used .*expected `pip install mpi4py`"):
         run_refine2d(planted.star, tmp_path / "out", f"{QUICK} --parallel mpi:2")
-    monkeypatch.setattr(refine2d.shutil, "which", lambda name: None)
+    monkeypatch.setattr(refine2d, "mpirun", lambda: None)
     arguments = refine2d.parser().parse_args(["--input", planted.star, "--parallel", "mpi:2"])
     with pytest.raises(UserError, match=r"--parallel mpi:2: no mpirun found, expected an installed MPI"):
         refine2d._start_processes(arguments, [])
