@@ -87,10 +87,10 @@ def _operator(name):
     setattr(Array, name, apply)
 
 
-for _name in ("add sub mul truediv floordiv mod pow matmul and or xor".split()):
+for _name in (["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"]):
     for _kind in ("", "r", "i"):
         _operator(f"__{_kind}{_name}__")
-for _name in "lt le gt ge eq ne neg abs invert".split():
+for _name in ["lt", "le", "gt", "ge", "eq", "ne", "neg", "abs", "invert"]:
     _operator(f"__{_name}__")
 
 
@@ -126,7 +126,7 @@ class StrictCupy(ModuleType):
                               "take": ("axis",), "flatnonzero": (), "unique": ("return_inverse",),
                               "ascontiguousarray": (), "concatenate": ("axis",), "stack": ("axis",)}.items():
             setattr(self, name, self._function(name, options))
-        for name in "zeros ones full arange".split():
+        for name in ["zeros", "ones", "full", "arange"]:
             setattr(self, name, self._maker(name))
 
     @property

@@ -1,0 +1,83 @@
+"""Whole runs with --gpu, on a stand-in for CuPy, against those without; and what is said when there is no GPU."""
+import sys
+
+import numpy as np
+import pytest
+
+from mlalign.programs.scoring import score
+from mlalign.tests.programs.conftest import PROGRAMS, run_program
+from mlalign.tests.programs.engine.strict_cupy import StrictCupy
+from mlalign.tests.programs.measures import correlation
+from mlalign.tests.programs.test_ml_align2d_errors import the_line
+
+pytestmark = pytest.mark.programs(*PROGRAMS)
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """The stand-in, installed."""
+    module = StrictCupy(gpus=2)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def same(found, expected, nats=1e-2):
+    """The same classification: likelihoods of every iteration, classes, poses, averages, up to rounding."""
+    assert found.iterations() == expected.iterations()
+    np.testing.assert_allclose(found.column("logLikelihood"), expected.column("logLikelihood"), atol=nats)
+    np.testing.assert_array_equal(found.images["ref"], expected.images["ref"])
+    np.testing.assert_array_equal(found.images["flip"], expected.images["flip"])
+    turn = np.abs(found.images.numbers("anglePsi") - expected.images.numbers("anglePsi"))
+    assert np.minimum(turn, 360 - turn).max() < 0.05
+    for label in ("shiftX", "shiftY"):
+        np.testing.assert_allclose(found.images.numbers(label), expected.images.numbers(label), atol=0.01)
+    for one, other in zip(found.averages, expected.averages):
+        assert correlation(one, other) > 1 - 1e-6
+
+
+@pytest.mark.parametrize("options", ["--mirror --maxres 0.3 --iter 3", "--mirror --student --norm --iter 4 --thr 2"])
+def test_a_gpu_changes_nothing(classified, cupy, options):
+    before = cupy.made
+    found = classified(f"{options} --gpu 1")
+    assert cupy.made > before and cupy.current == 1
+    same(found, classified(options))
+
+
+def test_fast_searches_everything_at_once(planted, classified, cupy):
+    """Once the resolution has grown beyond what is quick, as exact runs do from there on."""
+    found = classified("--mirror --fast --iter 7 --gpu 0,1")
+    assert found.info()["maxres"] > found.info(0)["maxres"]
+    assert score(planted.truth, found.images.columns)["ari"] > 0.9
+
+
+@pytest.mark.programs("ml_align2d")
+def test_a_run_goes_on_with_or_without_the_gpu(classified, planted, cupy, tmp_path):
+    whole = classified("--mirror --maxres 0.3 --iter 3")
+    words = ["-i", planted.star, "--ref", planted.references, "--random_seed", 1, "--mirror", "--maxres", 0.3]
+    for more in (["--iter", 1, "--gpu", 0], ["--iter", 2, "--continue"], ["--iter", 3, "--continue", "--gpu", 0]):
+        found = run_program(*words, "--oroot", tmp_path / "ml2d_", *more)
+    same(found, whole)
+
+
+@pytest.fixture
+def error(program, planted, tmp_path, capfd):
+    """The message of a run that fails."""
+    def run(*options):
+        with pytest.raises(SystemExit) as stop:
+            PROGRAMS[program][0].main(["-i", planted.star, "--oroot", f"{tmp_path}/ml2d_", *options])
+        assert stop.value.code == 2
+        return the_line(program, capfd.readouterr().err)
+    return run
+
+
+def test_errors(error, cupy, monkeypatch, tmp_path):
+    for text in ("x", "-1", "0,", "0 1", "1.5", ""):
+        assert "--gpu" in error(f"--gpu={text}")
+    assert "--gpu 2: no such GPU" in error("--gpu", "2")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert "pip install cupy-cuda12x" in error("--gpu", "0")
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    cupy.free = 1000
+    assert "not enough memory on the GPU" in error("--gpu", "0", "--nref", "2")
+    assert not list(tmp_path.glob("*classes*"))
