@@ -66,7 +66,7 @@ class Classification(Passes, Resumable):
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def run(self):
-        workers = Workers(self.options.thr, open_device(self.options.gpu, self.ranks.rank))
+        workers = Workers(self.options.thr, open_device(self.options.gpu, self.ranks.local))
         try:
             with self.files.held(self.ranks.first):
                 self._run(self._estimator(workers))
@@ -81,6 +81,7 @@ class Classification(Passes, Resumable):
         self.inputs.check_pixels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
         self._find_interrupted(0 if resumed is None else resumed + 1)
+        self.ranks.wait()                   # until all have looked at what the first may remove
         if resumed is None and self._interrupted is not None:
             self.log("continuing in iteration 0")
             self._start(estimator)

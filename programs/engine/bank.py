@@ -56,7 +56,8 @@ class ImageBank:
         def fill(places):
             self.harmonics[places] = self._compute(kept[places])
 
-        self.workers.map(fill, np.array_split(np.arange(len(kept)), -(-len(kept) // FILLED_TOGETHER)))
+        some = np.array_split(np.arange(len(kept)), -(-len(kept) // FILLED_TOGETHER)) if len(kept) else []
+        self.workers.map(fill, some)
 
     def _compute(self, rows):
         x = self.disk.harmonics(self.source.read(rows))
@@ -64,6 +65,8 @@ class ImageBank:
         return x
 
     def _harmonics_of(self, rows):
+        if not len(rows):
+            return np.empty((0, *self.disk.shape), np.float32)
         if self.harmonics is None:
             return self._compute(rows)
         places = rows if self._place is None else self._place[rows]

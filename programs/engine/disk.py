@@ -14,6 +14,7 @@ q = -m mod n_psi, whose ``sign`` is -1).  One batched matrix product over the bi
 templates with the folding already done.  (q, ring) pairs where the Bessel function J_q(k R) has died away are left
 out; bins are padded to equal width with entries of weight zero.
 """
+import math
 from copy import copy
 
 import finufft
@@ -152,15 +153,15 @@ class Disk:
         table = xp.concatenate([xp.ascontiguousarray(polar.real) @ self._from_real,
                                 xp.ascontiguousarray(polar.imag) @ self._from_imag], axis=-1)
         flat = xp.zeros((len(polar), 2 * self.bins * self.width), np.float32)
-        flat[:, self._scatter] = xp.take(table.reshape(len(polar), -1), self._gather, axis=1)
-        return flat.reshape(-1, *self.shape)
+        flat[:, self._scatter] = xp.take(table.reshape(len(polar), math.prod(table.shape[1:])), self._gather, axis=1)
+        return flat.reshape(len(polar), *self.shape)
 
     def synthesize(self, harmonics):
         """Polar samples (B, rings, n_phi / 2) of harmonics (B, 2, bins, width): the adjoint of :meth:`expand`."""
         count, xp = len(harmonics), self.xp
         table = xp.zeros((count, len(self.k) * 2 * (self.q_max + 1)), np.float32)
-        table[:, self._gather] = xp.take(harmonics.reshape(count, -1), self._scatter, axis=1)
-        table = table.reshape(count, len(self.k), -1)
+        table[:, self._gather] = xp.take(harmonics.reshape(count, math.prod(self.shape)), self._scatter, axis=1)
+        table = table.reshape(count, len(self.k), 2 * (self.q_max + 1))
         polar = xp.empty((count, *self.kx.shape), np.complex64)
         polar.real[...] = table[..., : self._split] @ self._to_real
         polar.imag[...] = table[..., self._split :] @ self._to_imag

@@ -206,7 +206,7 @@ class Estimator:
         def average(chosen):
             return self.ranks.sum(polar[chosen[inside]].sum(0)) / np.count_nonzero(chosen)
 
-        return Members(self.ranks.gather(features.reshape(len(ours), -1)), average)
+        return Members(self.ranks.gather(features.reshape(len(ours), np.prod(self.disk.shape))), average)
 
     def total(self, rows):
         """Sum, float64 (2, bins, width), of the harmonics of the images ``rows``."""

@@ -43,7 +43,7 @@ def run_on(ranks, program, body, advice=""):
 class Alone:
     """The one rank of a run without MPI."""
 
-    rank, size, first = 0, 1, True
+    rank, size, first, local = 0, 1, True, 0       # local: its number among those of its computer
 
     def part(self, count, multiple=1):
         """The range of ``count`` images that this rank works on, a slice; ranges begin at multiples of ``multiple``."""
@@ -121,7 +121,7 @@ class Ranks(Alone):
                             "mpi4py` and an MPI library, and a start by mpirun") from error
         self._mpi, self._world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
-        self.first = self.rank == 0
+        self.first, self.local = self.rank == 0, place().local
         self.sent, self.waited, self.exchanged = 0, 0.0, 0.0
         if self.size == 1 < size:
             library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")

@@ -89,7 +89,7 @@ class SpectralEstimator(Estimator):
         bank, disk, ours, inside = self.bank, self.disk, self.own(rows), self._are_ours(rows)
         inverse = model.inverse(disk)[self._own_optics.group[ours]]                 # (B, rings)
         x, _, visibility = bank.observed(ours)
-        weights = np.stack([disk.by_ring(one) for one in inverse])
+        weights = np.array([disk.by_ring(one) for one in inverse]).reshape(len(ours), *disk.shape[1:])
         polar = aligned(disk, x * weights[:, None], particles.part(self.part), ours)
         seen = visibility[:, 0, 0] * inverse
         mean = self.ranks.sum(seen.sum(0)) / len(rows)
@@ -101,7 +101,7 @@ class SpectralEstimator(Estimator):
             total = self.ranks.sum(seen[chosen[inside]].sum(0))
             return self.ranks.sum(polar[chosen[inside]].sum(0)) / (total + RIDGE * total.max())[:, None]
 
-        return Members(self.ranks.gather(features.reshape(len(ours), -1)), average)
+        return Members(self.ranks.gather(features.reshape(len(ours), np.prod(self.disk.shape))), average)
 
     def importance(self, model):
         """Factors (rings,): the amplitude of what images show of references, in units of the noise."""
