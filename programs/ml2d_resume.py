@@ -67,7 +67,7 @@ class Resumable:
                  **{name: arrays[f"model.{name}"] for name in self.model_arrays}}
         self.model = self._model(disk, parts, arrays).on(estimator.disk)
         as_far = meta["grown"] and self._finest <= meta["finest"]
-        self.grown = as_far or self.options.maxres is not None or estimator.maxres >= self._finest
+        self.grown = as_far or self.options.maxres is not None or estimator.maxres < meta["maxres"]
         if disk is estimator.disk:
             self.block_statistics = [
                 Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})

@@ -83,7 +83,7 @@ def write_references(path, images, members, pixel_size):
 
 def write_with_headers(path, inputs, particles):
     """A copy of the particles with their poses and classes in the headers, as EMAN writes them."""
-    remove_leftovers(Path(path).parent, Path(path).__eq__)
+    remove_leftovers(Path(path).parent, str(Path(path)).__eq__)
     source = inputs.raw
     matrices = np.zeros((source.count, 3, 4))
     pose = pose_matrix(particles.psi, particles.shift_x, particles.shift_y, particles.flip)

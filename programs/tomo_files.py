@@ -56,8 +56,7 @@ class TomoFiles(Held):
         """
         kept = {Path(path.rpartition("@")[2]).resolve() for path in keep if path}
         root = Path(self.oroot)
-        remove_leftovers(root.parent, lambda path: path.name.startswith(root.name)
-                         and _OWN.fullmatch(path.name[len(root.name):]))
+        remove_leftovers(root.parent, lambda path: path.startswith(str(root)) and _OWN.fullmatch(path[len(str(root)):]))
         gone = []
         for path in map(Path, glob.glob(glob.escape(self.oroot) + "*")):
             rest = str(path)[len(self.oroot):]

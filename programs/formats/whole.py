@@ -57,10 +57,11 @@ def discard_unfinished():
 
 
 def remove_leftovers(folder, owned):
-    """Remove the temporary files in a folder that killed processes left, of the paths for which ``owned(path)``."""
+    """Remove the temporary files in a folder that killed processes left, of the paths (text) for which ``owned(path)``.
+    """
     for temporary in Path(folder).glob(".*.tmp"):
         match = _TEMPORARY.fullmatch(temporary.name)
-        if match and owned(temporary.with_name(match[1])):
+        if match and owned(str(temporary.with_name(match[1]))):
             temporary.unlink(missing_ok=True)
 
 
