@@ -1,7 +1,7 @@
 """Images to simulate particles from: built-in phantoms, projections of density maps, copies in any pose."""
 import finufft
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from .geometry import pose_matrix
@@ -89,6 +89,7 @@ class Placer:
 
     def __init__(self, references):
         """references: (K, n, n), zero at the edges of the box."""
+        from scipy import signal  # takes long to load, and few need it
         self.size = references.shape[-1]
         finer = signal.resample(references, self.FINER * self.size, axis=1)
         finer = signal.resample(finer, self.FINER * self.size, axis=2)
