@@ -30,7 +30,7 @@ class ProgramProtocol:
     _prefix = None          # its files are extra/<_prefix>_…, unless _root says otherwise
     _seedOption = "--random_seed"
     # Options that say how far and how fast, not what is computed.
-    RESUMABLE = ("--iter", "--eps", "--thr", "--memory", "--write_probs")
+    RESUMABLE = ("--iter", "--eps", "--thr", "--gpu", "--memory", "--write_probs")
 
     # ---- for sub-classes to define
 
@@ -53,7 +53,7 @@ class ProgramProtocol:
     def _insertAllSteps(self):
         options, signature = self._options(), self._signature()
         self._insertFunctionStep(self.convertInputStep, signature, needsGPU=False)
-        self._insertFunctionStep(self.runProgramStep, options, signature, needsGPU=False)
+        self._insertFunctionStep(self.runProgramStep, options, signature, needsGPU=self.usesGpu())
         self._insertFunctionStep(self.createOutputStep, options, signature, needsGPU=False)
 
     def runProgramStep(self, options, signature):

@@ -19,6 +19,7 @@ from .checks import (
     resolution_errors,
 )
 from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
+from .gpu import gpu_errors, gpu_option
 from .ml2d_checks import cancelled_details, large_box, range_errors
 from .ml2d_form import ANGSTROM, AUTOMATIC, SUGGESTED, define_form
 from .particles import (
@@ -128,6 +129,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "--min_class": _unless_negative(self.minClassSize.get()),
             "--random_seed": self.randomSeed.get(),
             "--thr": self.numberOfThreads.get(),
+            "--gpu": gpu_option(self),
             "--memory": self.memory.get(),
         }
 
@@ -175,7 +177,8 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         classes = self._numberOfClasses()
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
-        return errors + range_errors(self) + (fourier_errors(self) if self.doMlf else self._limitErrors(particles))
+        errors += range_errors(self) + gpu_errors(self)
+        return errors + (fourier_errors(self) if self.doMlf else self._limitErrors(particles))
 
     def _limitErrors(self, particles):
         if self.limitResolution != ANGSTROM:

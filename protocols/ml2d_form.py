@@ -12,6 +12,7 @@ from pyworkflow.protocol.params import (
 )
 
 from .form import FormWriter
+from .gpu import define_gpu
 from .ml2d_help import MANUAL
 from .particles import define_particles, define_phase_flipped
 
@@ -35,6 +36,7 @@ def define_form(form, only_mlf=False):
     define_search(writer)
     define_model(writer)
     define_iterations(writer)
+    define_gpu(form)
     form.addParallelSection(threads=2, mpi=0)
 
 

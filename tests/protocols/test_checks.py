@@ -7,6 +7,7 @@ from pyworkflow.utils import parseBibTex
 
 import mlalign.bibtex
 from mlalign.programs.formats.mrc import write_stack
+from mlalign.protocols import gpu
 from mlalign.protocols.particles import NEVER, WHEN_NEEDED
 from mlalign.tests.protocols.scipion import BOX, PIXEL, connect, new_ml2d, run
 
@@ -47,6 +48,23 @@ def test_defaults_are_valid(protocol):
     assert errors(protocol) == []
 
 
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_gpu_needs_cupy(protocol, monkeypatch, installed):
+    monkeypatch.setattr(gpu, "find_spec", lambda name: object() if installed and name == "cupy" else None)
+    assert errors(protocol) == []
+    found = errors(protocol, useGpu=True)
+    assert found == [] if installed else "pip install cupy-cuda12x" in found[0]
+
+
+@pytest.mark.parametrize(("numbers", "queued", "option"), [
+    ("0", False, "0"), ("3,1", False, "3,1"), ("2 5-7", False, "2,5,6,7"), ("3,1,3", True, "0,1,0"), ("2", True, "0")])
+def test_gpus_of_a_queue_count_from_zero(protocol, monkeypatch, numbers, queued, option):
+    protocol.useGpu.set(True)
+    protocol.gpuList.set(numbers)
+    monkeypatch.setattr(protocol, "useQueue", lambda: queued)
+    assert protocol._options()["--gpu"] == option
+
+
 def test_without_particles(imported):
     from mlalign.protocols import MlalignProtML2D
     assert errors(imported.project.newProtocol(MlalignProtML2D)) == ["*Input particles* cannot be EMPTY."]
@@ -57,6 +75,9 @@ def test_without_particles(imported):
     ({"numberOfClasses": 0}, "*Number of classes*"),
     ({"radius": BOX}, f"*Particle radius* is {BOX} px, expected 2 to {BOX // 2}"),
     ({"radius": 0}, "*Particle radius* is 0 px"),
+    ({"useGpu": True, "gpuList": ""}, "*GPU IDs* is ''"),
+    ({"useGpu": True, "gpuList": "-2"}, "*GPU IDs* is '-2', expected numbers"),
+    ({"useGpu": True, "gpuList": "first"}, "*GPU IDs* is 'first'"),
     ({"psiStep": 0.0}, "*In-plane rotation sampling (degrees)*"),
     ({"psiStep": 91.0}, "should be between 0.1 and 90 degrees"),
     ({"limitResolution": 1, "highResLimit": 5.0}, "is 5 Å, expected 6 Å (twice the pixel size) to 48 Å"),

@@ -39,6 +39,8 @@ SHARED = {
     "writeProbs": (True, {}),
     "memory": (2.5, {}),
     "numberOfThreads": (3, {}),
+    "useGpu": (True, {}),
+    "gpuList": ("1,3", {"useGpu": True}),
 }
 ML2D_ALONE = {
     "limitResolution": (1, {}),
@@ -69,6 +71,7 @@ MLF_SETTINGS = [*SETTINGS, {"doCorrectAmplitudes": False}, {"doCorrectAmplitudes
                 {"includeAllFreqs": True}, {"fixHigh": 12.0}, {"fixHigh": 12.0, "includeAllFreqs": True}]
 POINTERS = {"inputParticles", "inputReferences"}
 IN_THE_INPUT = {"normaliseParticles"}                # what the conversion of the input does
+BESIDE_THREADS = {"useGpu", "gpuList"}               # where Scipion shows them, whatever the form's conditions
 NOT_OURS = {"hostName", "runName", "runMode"}        # Scipion's own
 
 
@@ -129,7 +132,7 @@ def test_parameter_reaches_the_program(protocols, label, name):
 def test_the_form_shows_what_counts_and_nothing_else(protocols, label, setting):
     with changed(protocols[label], setting) as protocol:
         PARSER[label]().parse_args(command_line(protocol._options()))
-        check_that_shown_is_what_counts(protocol, ALL, {*setting, "doMlf"})
+        check_that_shown_is_what_counts(protocol, ALL, {*setting, "doMlf", *BESIDE_THREADS})
 
 
 def check_that_shown_is_what_counts(protocol, parameters, left_out):
