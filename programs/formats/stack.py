@@ -1,4 +1,6 @@
 """A file of images or volumes seen through a memory map."""
+import mmap
+
 import numpy as np
 
 from ..errors import UserError
@@ -26,7 +28,15 @@ class MappedStack:
 
     def read(self, indices):
         """float32 (B, ny, nx) or (B, nz, ny, nx) of the given items: a slice or 0-based indices."""
-        return np.array(self.data[indices], dtype=np.float32)
+        items = np.array(self.data[indices], dtype=np.float32)
+        self._let_go()
+        return items
+
+    def _let_go(self):
+        """Give back the pages that reading has mapped; or all of a large file would count as memory in use."""
+        mapped = getattr(self.data, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def first_bytes(path, count):
