@@ -6,7 +6,8 @@ from .errors import UserError
 
 EXPECTED = "expected name:option=value:option=value, for example refine:stepx=1:maxiter=20"
 
-_NUMBERS = ((int, re.compile(r"[+-]?\d+")), (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")))
+_NUMBERS = ((int, re.compile(r"[+-]?[0-9]{1,18}")),
+            (float, re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")))
 _OUTSIDE_QUOTES = re.compile(r'((?:[^:"]|"[^"]*"?)*)(?::|$)')
 
 

@@ -286,6 +286,8 @@ class Modules:
         if not number or (kind is int and not isinstance(value, int)):
             return "an integer" if kind is int else "a number"
         low, high = (-np.inf if known.low is None else known.low), (np.inf if known.high is None else known.high)
+        if not np.isfinite(value):
+            return "a finite number"
         if low <= value <= high:
             return ""
         return f"{low:g} to {high:g}" if high < np.inf else f"at least {low:g}"

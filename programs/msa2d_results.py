@@ -35,7 +35,11 @@ class Refine2dRun(MrefRun):
 
     def cycle(self, result):
         """The number of the cycle that a result is of: an iteration's own, the last one's for FINAL."""
-        return int(self.info(FINAL)["iterationNumber"]) if result is FINAL else result
+        if result is not FINAL:
+            return result
+        if "iterationNumber" not in self.info():
+            raise UserError(f"{self.classes_file()}: no _iterationNumber in block data_info")
+        return int(self.info()["iterationNumber"])
 
     def cycle_file(self, name, result=FINAL):
         """The file of a result's cycle whose name is ``name`` with the cycle in place of ``YY``; UserError without it.

@@ -197,7 +197,7 @@ def shell_power(images, mask):
     axes, size = tuple(range(1, images.ndim)), images.shape[-1]
     mean = (images * mask).sum(axes, keepdims=True) / mask.sum()
     spectra = fft.rfftn(((images - mean) * mask).astype(np.float32), axes=axes)
-    squares = (spectra.real**2 + spectra.imag**2) / (mask**2).sum()
+    squares = (np.square(spectra.real, dtype=float) + np.square(spectra.imag, dtype=float)) / (mask**2).sum()
     shell, twice = _shells(size, len(axes))
     members = np.bincount(shell, twice)
     return np.array([np.bincount(shell, one.ravel() * twice) / members for one in squares])[:, : size // 2 + 1]
@@ -233,7 +233,7 @@ def evidence_of(run, iteration=FINAL):
     rows = [np.flatnonzero(particles["ref"] == ref) for ref in refs]
     sizes = np.array([len(some) for some in rows])
     source = _open(run, MetaData({"image": table["image"]}, table.path))
-    return Evidence(refs, sizes, source.read(slice(None)), _sampler(run, particles, rows, source.dimensions),
+    return Evidence(refs, sizes, _averages(source), _sampler(run, particles, rows, source.dimensions),
                     _halves(run, iteration, refs, notes), _highest(run, iteration),
                     _stability(run, iteration, refs, notes), _transfer(run, iteration), tuple(notes))
 
@@ -304,15 +304,25 @@ def _averages_of(run, iteration, refs):
     place = {int(ref): row for row, ref in enumerate(table["ref"])}
     rows = [place.get(int(ref)) for ref in refs]
     source = _open(run, MetaData({"image": table["image"]}, table.path))
-    return [None if row is None else source.read(slice(row, row + 1))[0] for row in rows]
+    averages = _averages(source)
+    return [None if row is None else averages[row] for row in rows]
+
+
+def _averages(source):
+    """All of them; :class:`UserError` when one has a pixel that is no number, as none of a sound run has."""
+    averages = source.read(slice(None))
+    bad = np.flatnonzero(~np.isfinite(averages).all(tuple(range(1, averages.ndim))))
+    if len(bad):
+        raise UserError(f"{source.metadata.path}: {source.names(bad[:1])[0]}: the average holds NaN or Inf")
+    return averages
 
 
 def _correlation(one, other):
     if one is None or other is None:
         return 0.0
-    one, other = one - one.mean(), other - other.mean()
-    norm = np.sqrt((one**2).sum(dtype=float) * (other**2).sum(dtype=float))
-    return max(float((one * other).sum(dtype=float) / norm), 0.0) if norm > 0 else 0.0
+    one, other = (image - image.mean() for image in (one.astype(float), other.astype(float)))
+    norm = np.sqrt((one**2).sum() * (other**2).sum())
+    return max(float((one * other).sum() / norm), 0.0) if norm > 0 else 0.0
 
 
 def _staying(run, refs, before, after):

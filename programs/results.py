@@ -239,7 +239,14 @@ def parse_iterations(text):
 
 def _classes_and_info(path):
     blocks = read_star(path, ["classes", "info"])
-    return blocks["classes"], {label: values[0] for label, values in blocks["info"].columns.items()}
+    for name, table in blocks.items():
+        if not len(table):
+            raise UserError(f"{path}: block data_{name} has no rows")
+    info = {label: values[0] for label, values in blocks["info"].columns.items()}
+    for label, value in info.items():
+        if isinstance(value, str):
+            raise UserError(f"{path}: _{label} is {value!r}, expected a number")
+    return blocks["classes"], info
 
 
 def _noise_groups(noise_path, ssnr_path):

@@ -44,7 +44,7 @@ TEXT = frozenset({
 })
 
 WHOLE = frozenset({"itemId", "enabled", "ref", "flip", "missingRegionNumber", "halfSet",
-                   "rlnOpticsGroup", "rlnClassNumber"})
+                   "defocusGroup", "opticsGroup", "count", "iterationNumber", "rlnOpticsGroup", "rlnClassNumber"})
 
 NUMBERS = WHOLE | frozenset({
     "angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ", "xcoor", "ycoor", "weight", "classCount",

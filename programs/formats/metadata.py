@@ -2,9 +2,9 @@
 import numpy as np
 
 from ..errors import UserError
-from .labels import PIXEL_SIZE, RELION, WHOLE, XMIPP_ALIASES
+from .labels import PIXEL_SIZE, RELION, XMIPP_ALIASES
 from .star import MetaData, missing_block, read_star
-from .whole_numbers import DIGITS, not_whole
+from .whole_numbers import DIGITS
 
 _IMAGE_LABELS = ("image", "rlnImageName")
 
@@ -29,8 +29,6 @@ def read_metadata(path, block=None, dimensions=2):
     if any(label.startswith("rln") for label in table.columns):
         table = MetaData(_from_relion(table, tables.get("optics"), dimensions), path)
     columns = with_our_labels(table)
-    for label in WHOLE & columns.keys():
-        columns[label] = _whole(path, label, columns[label])
     return MetaData({"itemId": np.arange(1, len(table) + 1), **columns}, path)
 
 
@@ -74,13 +72,6 @@ def _image_block(path, tables, name):
     there = "; ".join(f"data_{key}: {', '.join('_' + label for label in tables[key].columns) or 'empty'}"
                       for key in dict.fromkeys(candidates))
     raise UserError(f"{path}: no image column, expected _image or _rlnImageName; found {there}")
-
-
-def _whole(path, label, values):
-    bad = not_whole(values)
-    if len(bad):
-        raise UserError(f"{path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a whole number")
-    return values.astype(np.int64)
 
 
 def _from_relion(table, optics, dimensions):

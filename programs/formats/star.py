@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UserError
 from .labels import NUMBERS, TEXT, WHOLE
 from .whole import whole_file
+from .whole_numbers import not_whole
 
 CHUNK = 10_000          # rows that are held as text at one time
 _TOKEN = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\#.*)|(\S+)""")
@@ -181,7 +182,7 @@ class _Block:
     def finish(self):
         if self.lines:
             self._convert_rows()
-        return {column.label: column.array() for column in self.columns}
+        return {column.label: _whole(self.path, column.label, column.array()) for column in self.columns}
 
     def _add_label(self, number, line):
         words = _split(line)
@@ -271,6 +272,16 @@ class _Column:
     def array(self):
         empty = np.empty(0, object if self.type is str else np.int64)
         return np.concatenate(self.parts or [empty])
+
+
+def _whole(path, label, values):
+    """A column as whole numbers, if that is what its label promises."""
+    if label not in WHOLE:
+        return values
+    bad = not_whole(values)
+    if len(bad):
+        raise UserError(f"{path}: row {bad[0] + 1}: _{label} is {values[bad[0]]}, expected a whole number")
+    return values.astype(np.int64)
 
 
 def _is_number(word):

@@ -161,7 +161,7 @@ def test_a_row_may_end_with_its_type(tmp_path):
      "row 2: missingRegionType is 'wedge_z', expected one of wedge_y wedge_x pyramid cone weight"),
     (star("Number Type ThetaY0", "1 cone 60", "2 cone 50", "1 cone 60"),
      "row 3: missing region 1 is in row 1, too"),
-    (star("Number Type ThetaY0", "1.5 cone 60"), "row 1: the number of a missing region is 1.5, expected a whole"),
+    (star("Number Type ThetaY0", "1.5 cone 60"), "row 1: _missingRegionNumber is 1.5, expected a whole number"),
     (star("Number Type ThetaY0", "one cone 60"), "_missingRegionNumber is 'one', expected a whole number"),
     (star("Number Type ThetaY0 ThetaYF", "1 wedge_y -60 sixty"), "_missingRegionThetaYF is 'sixty', expected a num"),
     (star("Number Type ThetaY0 ThetaYF", "1 cone 60 0", "2 wedge_y -60 nan"), "row 2: _missingRegionThetaYF is nan"),

@@ -80,6 +80,6 @@ def test_missing_and_foreign_files(tmp_path, saved, monkeypatch):
     np.savez(tmp_path / "other.npz", a=[1])
     with pytest.raises(UserError, match=r"other\.npz: damaged checkpoint"):
         load_checkpoint(tmp_path / "other.npz")
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
-    with pytest.raises(UserError, match=r"checkpoint of format 1, this program reads 2$"):
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
+    with pytest.raises(UserError, match=r"checkpoint of format 2, this program reads 3$"):
         load_checkpoint(saved)
