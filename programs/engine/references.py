@@ -17,6 +17,8 @@ FEWEST_MEMBERS = 20       # that can be split
 LOCAL_ITERATIONS = 6      # of EM on the members of a class
 SPLITS = 4                # most heterogeneous classes looked at to be split
 MERGERS = 3               # pairs of similar classes looked at
+COMPONENTS = 4            # principal components that members are told apart by
+LLOYD_ITERATIONS = 100
 ALONE = Fixed(noise=True, offset=True, fractions=False)     # what stays as it is in EM on a few classes
 
 
@@ -72,20 +74,41 @@ def heterogeneity(estimator, model, particles, rows, k, rng):
     variance along the first principal component above what noise alone gives (the Marchenko-Pastur edge), in units of
     the noise variance, times the number of members.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.decomposition import PCA
     members = rows[particles.ref[rows] == k]
     if len(members) < FEWEST_MEMBERS:
         return None
     chosen = _sample(members, rng)
     looked_at = estimator.members(model, particles, chosen, k)
-    state = int(rng.integers(2**31))
-    pca = PCA(4, svd_solver="randomized", random_state=state)
-    components = pca.fit_transform(looked_at.features)
+    components = _principal_components(looked_at.features)
     edge = (1 + np.sqrt(estimator.disk.dimension / len(chosen))) ** 2
-    gain = len(members) * (pca.explained_variance_[0] - edge)
-    labels = KMeans(2, n_init=4, random_state=state).fit_predict(components)
-    return *estimator.ranks.agree((gain, labels)), looked_at, chosen
+    gain = len(members) * (components[:, 0].var(ddof=1) - edge)
+    return *estimator.ranks.agree((gain, _two_groups(components))), looked_at, chosen
+
+
+def _principal_components(features):
+    """(B, 4) of vectors (B, F), the largest first."""
+    centred = features - features.mean(0)
+    variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+    return vectors[:, : -COMPONENTS - 1 : -1] * np.sqrt(np.maximum(variance[: -COMPONENTS - 1 : -1], 0))
+
+
+def _two_groups(components):
+    """Labels (B,) of two-means among principal components, the best of what begins with the sign of each of them."""
+    results = [_two_means(components, column > 0) for column in components.T]
+    return min(results, key=lambda result: result[1])[0]
+
+
+def _two_means(vectors, label):
+    """(labels, sum of squares) where Lloyd's iteration from given labels (B,) ends."""
+    for _ in range(LLOYD_ITERATIONS):
+        if label.all() or not label.any():
+            break
+        centres = np.stack([vectors[~label].mean(0), vectors[label].mean(0)])
+        distance = ((vectors[:, None] - centres) ** 2).sum(2)
+        previous, label = label, distance[:, 1] < distance[:, 0]
+        if (label == previous).all():
+            return label.astype(int), distance.min(1).sum()
+    return label.astype(int), np.inf
 
 
 def split_class(estimator, model, particles, rows, k, rng):

@@ -23,6 +23,7 @@ MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
 FIRST_TRIALS, LATER_TRIALS = 10, 4       # of moves, at the first stage and at the later ones
 PATIENCE = 2                  # moves that may fail in a row
 WORTHWHILE = 0.02             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
+HOPELESS = -0.05              # nats per image: moves that promise less, split and merger judged alone, are not tried
 UNCHANGED = 0.2               # share of a class's members that may change before it is judged anew
 
 
@@ -136,7 +137,11 @@ class Improvement:
         return control or state
 
     def _moves(self, model, likelihood, particles):
-        """Pairs of a split and a merger, the most promising first; the merged class itself may be split anew."""
+        """Pairs of a split and a merger, the most promising first, without hopeless ones.
+
+        The merged class itself may be split anew.  Tried, a pair gains a bit more than its parts promise when judged
+        alone.
+        """
         count = model.references
         varied = {k: found[0] for k in range(count)
                   if (found := heterogeneity(self.estimator, model, particles, self.rows, k, self.rng))}
@@ -144,7 +149,8 @@ class Improvement:
         splits = [self._split(model, particles, k) for k in chosen]
         pairs = similar_pairs(self.estimator, model)[: max(MERGERS, count // 4)]
         mergers = [self._merger(model, particles, *pair) for pair in pairs]
-        moves = [(s, m) for s in splits for m in mergers if s.parent != m.freed]
+        moves = [(s, m) for s in splits for m in mergers
+                 if s.parent != m.freed and s.gain - m.loss >= HOPELESS * len(self.rows)]
         return sorted(moves, key=lambda move: move[1].loss - move[0].gain)
 
     def _split(self, model, particles, k):
