@@ -27,6 +27,7 @@ $(READY): setup.py pyproject.toml .ci/system.py
 	@echo "Making .venv and installing mlalign and what it needs (a few minutes, once)"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable ".[test]"
+	@.venv/bin/mlalign compile
 	@touch $@
 
 benchmarks:

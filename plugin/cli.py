@@ -16,6 +16,7 @@ COMMANDS = {
     "simulate_tomo": ("mlalign.programs.simulate_tomo", "make subtomograms with known classes and alignment"),
     "select": ("mlalign.programs.select", "choose classes of a run by their scores: members, averages, rejected ones"),
     "convert": ("mlalign.programs.convert", "convert subtomograms' metadata from and to RELION, TOM and Xmipp 2"),
+    "compile": ("mlalign.programs.compile", "compile the programs' inner loops for this computer, once"),
     "view": ("mlalign.viewers.gallery", "look at the classes of a finished or running classification"),
     "demo": ("mlalign.demo", "simulate, classify inside a Scipion project, and show the class averages"),
     "template": ("mlalign.template", "projects from ready workflows: list them, create them, execute them"),

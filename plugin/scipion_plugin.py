@@ -11,7 +11,10 @@ NEEDED_MODULES = ("numba", "finufft", "emtable", "mrcfile", "h5py")
 
 
 class Plugin(pwem.Plugin):
-    """No binaries, no variables: the programs are Python and live in the same environment as Scipion."""
+    """No variables, and nothing to fetch: the programs are Python and live in the same environment as Scipion.
+
+    What Scipion installs as their binaries is compiled from them on the spot.
+    """
 
     __module__ = "mlalign"      # Scipion looks for logo, protocols.conf and templates beside this module
     _url = "https://github.com/scipion-em/scipion-em-mlalign"
@@ -26,7 +29,9 @@ class Plugin(pwem.Plugin):
 
     @classmethod
     def defineBinaries(cls, env):
-        pass
+        done = "compiled"
+        env.addPackage("mlalign", version=cls.getActiveVersion(), tar="void.tgz", default=True,
+                       commands=[(f'"{cls.getProgram()}" compile && touch {done}', done)])
 
     @classmethod
     def getActiveVersion(cls, home=None, versions=None):

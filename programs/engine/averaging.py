@@ -99,7 +99,8 @@ def groups_of(placed, references):
 def samples_turned_back(rings, x, some):
     """Samples float32 (B, 2, P) of images in the references' frames but for the shift."""
     turned = np.empty((len(some.image), rings.size), np.float32)
-    kernels.turned_back(x[some.image], (rings.start[:-1], rings.each), some.psi, some.mirrored, turned)
+    psi = np.ascontiguousarray(some.psi)
+    kernels.turned_back(x[some.image], (rings.start[:-1], rings.each), psi, some.mirrored, turned)
     return rings.synthesize(turned)
 
 

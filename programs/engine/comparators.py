@@ -29,7 +29,7 @@ class Comparison:
 
     def __init__(self, rings, x, references):
         self.rings, self.x = rings, x
-        self.planes = np.stack([references.real, references.imag], 1).astype(np.float32)         # (K, 2, P)
+        self.planes = np.stack([references.real, references.imag], 1).astype(np.float32, "C")    # (K, 2, P)
         self.power = rings.power_of_rings(references)                                            # (K, rings)
         flat = rings.expand(rings.sample(np.ones((1, rings.n, rings.n), np.float32)))[0]
         self._flat, self._onto_flat = flat, flat * rings.metric / (flat**2 @ rings.metric)
@@ -63,7 +63,7 @@ class Block:
         """:class:`Pairs` of pairs ``rows`` (R,) with angles psi (R,) in radians and S shifts (R, S, 2) = (x, y) px."""
         turn = SimpleNamespace(image=rows, psi=np.asarray(psi, float), mirrored=self.mirrored[rows])
         return Pairs(self.comparison, self.image[rows, None], self.ref[rows, None], self.power[rows, None],
-                     samples_turned_back(self.comparison.rings, self.x, turn), np.asarray(shifts, float))
+                     samples_turned_back(self.comparison.rings, self.x, turn), np.ascontiguousarray(shifts, float))
 
 
 @dataclass
