@@ -50,14 +50,14 @@ def normalise_cells(image, row, logp, shifts, weight, log_evidence, class_mass):
 
 
 @kernel
-def accumulate_cells(x, sign, parity, image, row, angle, weight, cosine, sine, sums):
+def accumulate_cells(x, sign, widths, parity, image, row, angle, weight, cosine, sine, sums):
     """Add the images of cells, turned back by their angle, to their templates' sums.
 
-    x: (B, 2, bins, width).  parity: (bins,), what the mirror does to each.  weight: (cells,).  cosine, sine: (n_psi,
-    bins) of m psi.  sums: (T, 2, bins, width).  The cells of one (row, image) stand together, so each image is added
-    once with its angles already summed.
+    x: (B, 2, bins, width), widths: (bins,) of it in use.  parity: (bins,), what the mirror does to each.  weight:
+    (cells,).  cosine, sine: (n_psi, bins) of m psi.  sums: (T, 2, bins, width).  The cells of one (row, image) stand
+    together, so each image is added once with its angles already summed.
     """
-    bins, width = sign.shape
+    bins = len(sign)
     real, imag = np.empty(bins, np.float32), np.empty(bins, np.float32)
     c, last = 0, len(image)
     while c < last:
@@ -77,7 +77,7 @@ def accumulate_cells(x, sign, parity, image, row, angle, weight, cosine, sine, s
             p, s = real[m] * plus, imag[m] * plus
             flip = np.float32(1) if r % 2 == 0 else np.float32(-1)
             xr, xi, fold, yr, yi = x[b, 0, m], x[b, 1, m], sign[m], out_real[m], out_imag[m]
-            for j in range(width):
+            for j in range(widths[m]):
                 yr[j] += p * xr[j] - s * fold[j] * xi[j]
                 yi[j] += flip * (p * xi[j] + s * fold[j] * xr[j])
 
@@ -127,12 +127,12 @@ def list_surroundings(image, row, angle, near, neighbours, count, n_psi, keys):
 
 
 @kernel
-def score_cells(x, sign, templates, cosine, sine, power, power_bins, keys, image, row, angle, score):
+def score_cells(x, sign, widths, templates, cosine, sine, power, power_bins, keys, image, row, angle, score):
     """Fill image, row, angle and score (cells,) of the cells with these sorted ``keys``; returns the number of rows.
 
-    x: (B, 2, bins, width).  templates: (T, 2, bins, width), metric included.  power: (B, K, 2, 2, L), see
-    visibility.rows_of, belongs to bins power_bins (L,).  The products of an image and a row are taken once for all
-    its angles.
+    x: (B, 2, bins, width), widths: (bins,) of it in use.  templates: (T, 2, bins, width), metric included.  power:
+    (B, K, 2, 2, L), see visibility.rows_of, belongs to bins power_bins (L,).  The products of an image and a row are
+    taken once for all its angles.
     """
     bins, n_psi, count = len(sign), len(cosine), len(x)
     shifts = len(templates) // power.shape[1]
@@ -146,7 +146,7 @@ def score_cells(x, sign, templates, cosine, sine, power, power_bins, keys, image
         if place != current:
             current = place
             rows += 1
-            _correlate(x[b], sign, templates[r // 2], r % 2 == 1, real, imag)
+            _correlate(x[b], sign, widths, templates[r // 2], r % 2 == 1, real, imag)
             seen = power[b, r // 2 // shifts, r % 2]
             for i in range(len(power_bins)):
                 real[power_bins[i]] -= seen[0, i]
@@ -163,16 +163,15 @@ def score_cells(x, sign, templates, cosine, sine, power, power_bins, keys, image
 
 
 @kernel
-def _correlate(x, sign, template, mirrored, real, imag):
+def _correlate(x, sign, widths, template, mirrored, real, imag):
     """Folded products conj(x) a of one image and one template: real and imaginary part per bin."""
-    bins, width = sign.shape
-    for m in range(bins):
+    for m in range(len(sign)):
         xr, xi, ar, ai, fold = x[0, m], x[1, m], template[0, m], template[1, m], sign[m]
         rr = np.float32(0)
         ii = np.float32(0)
         ri = np.float32(0)
         ir = np.float32(0)
-        for j in range(width):
+        for j in range(widths[m]):
             rr += xr[j] * ar[j]
             ii += xi[j] * ai[j]
             ri += fold[j] * xr[j] * ai[j]

@@ -12,7 +12,7 @@ x_{-q} = (-1)^q conj(x_q), so q >= 0 suffices.
 frequency m = 0 ... n_psi/2 of the angular grid, holding all (q, ring) pairs whose q folds onto m (q = m mod n_psi, or
 q = -m mod n_psi, whose ``sign`` is -1).  One batched matrix product over the bins then scores images against
 templates with the folding already done.  (q, ring) pairs where the Bessel function J_q(k R) has died away are left
-out; bins are padded to equal width with entries of weight zero.
+out; bins are padded to equal width with entries of weight zero (``widths`` says how many of a bin are in use).
 """
 import math
 from copy import copy
@@ -75,6 +75,12 @@ class Disk:
         return self.sign.shape[1]
 
     @property
+    def runs(self):
+        """Slices of neighbouring bins with as many entries, and that number: what products need not go beyond."""
+        ends = np.flatnonzero(np.diff(self.widths, append=-1)) + 1
+        return [(slice(start, end), int(self.widths[start])) for start, end in zip([0, *ends[:-1]], ends)]
+
+    @property
     def shape(self):
         """Shape (2, bins, width) of one image's harmonics."""
         return (2, *self.sign.shape)
@@ -93,7 +99,8 @@ class Disk:
         q, ring, sign, folded = q[order], ring[order], sign[order], folded[order]
         counts = np.bincount(folded, minlength=self.bins)
         slot = np.arange(len(q)) - np.repeat(np.cumsum(counts) - counts, counts)
-        width = -(-int(counts.max()) // 8) * 8            # a multiple of the vector length
+        self.widths = -(-counts // 8) * 8                 # of each bin; multiples of the vector length
+        width = int(self.widths.max())
         self.used = folded * width + slot                 # place of each (q, ring) pair in the flat layout
         self.q, self.ring = q, ring
         self.sign = np.ones((self.bins, width), np.float32)

@@ -247,8 +247,8 @@ class Expectation:
         if images.near is not None:
             keys = images.near.only(keys)
         image, row, angle, score, gain = empty_cells(len(keys))
-        cell_kernels.score_cells(images.x, grid.disk.sign, self.templates.reshape(-1, *grid.disk.shape),
-                                 grid.cell_cosine, grid.cell_sine, half, self.seen.bins, keys, image, row, angle, score)
+        grid.score_cells(keys, images.x, self.templates.reshape(-1, *grid.disk.shape), half, self.seen.bins,
+                         (image, row, angle, score))
         logp = np.empty(len(keys), np.float32)
         cell_kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
                                   len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .cell_kernels import accumulate_cells
+from .cell_kernels import accumulate_cells, score_cells
 from .disk import Disk
 from .shifting import Shifts, filled
 
@@ -122,7 +122,9 @@ class Grid:
         folded = x * self.disk.sign
         for out, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
                                         (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
-            np.matmul(image.transpose(1, 0, 2), templates[:, part].transpose(1, 2, 0), out=product)
+            for run, used in self.disk.runs:
+                np.matmul(image[:, run, :used].transpose(1, 0, 2), templates[:, part, run, :used].transpose(1, 2, 0),
+                          out=product[run])
             if out < len(power):
                 for one, m in zip(power[out], power_bins):
                     product[m].reshape(*one.shape, -1)[:] -= one[..., None]
@@ -137,13 +139,24 @@ class Grid:
         for plane, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
                                           (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
             np.matmul(table.T, weights[plane].reshape(bins, -1), out=product)
-            added = np.matmul(product.reshape(bins, count, width).transpose(0, 2, 1), image.transpose(1, 0, 2))
-            sums[:, part] += added.transpose(1, 0, 2)
+            turned = product.reshape(bins, count, width).transpose(0, 2, 1)
+            for run, used in self.disk.runs:
+                added = np.matmul(turned[run], image[:, run, :used].transpose(1, 0, 2))
+                sums[:, part, run, :used] += added.transpose(1, 0, 2)
+
+    def score_cells(self, keys, x, templates, power, power_bins, cells):
+        """Fill ``cells``, arrays of image, row, angle and score, for sorted keys; see :mod:`.cell_kernels`.
+
+        x, templates: as in :meth:`scores`.  power: (B, K, 2, 2, L), see visibility.rows_of, of the bins (L,) given.
+        Returns how many pairs of an image and a row they belong to.
+        """
+        return score_cells(x, self.disk.sign, self.disk.widths, templates, self.cell_cosine, self.cell_sine, power,
+                           power_bins, keys, *cells)
 
     def spread_cells(self, cells, x, sums):
         """The same for a list of cells: add each cell's image, weighted, to the sums (T, 2, bins, width)."""
-        accumulate_cells(x, self.disk.sign, self.disk.parity, cells.image, cells.row, cells.angle, cells.weight,
-                                 self.cell_cosine, self.cell_sine, sums)
+        accumulate_cells(x, self.disk.sign, self.disk.widths, self.disk.parity, cells.image, cells.row, cells.angle,
+                         cells.weight, self.cell_cosine, self.cell_sine, sums)
 
     def children(self, fine):
         """Indices (S, n) of the fine shifts that each of this (coarse) grid's shifts stands for, -1 for none.

@@ -63,8 +63,8 @@ class EvenHarmonics:
         """The same for a list of cells whose rows are 2 * reference + mirrored."""
         sums = np.zeros((references, 2, *self.metric.shape), np.float32)
         sign = np.repeat(self.sign[:, None], visibility.shape[-1], 1).astype(np.float32)
-        accumulate_cells(visibility, sign, np.ones(len(self), np.float32), cells.image, cells.row, cells.angle,
-                                 cells.weight, self.cell_cosine, self.cell_sine, sums)
+        accumulate_cells(visibility, sign, np.full(len(self), sign.shape[1]), np.ones(len(self), np.float32),
+                         cells.image, cells.row, cells.angle, cells.weight, self.cell_cosine, self.cell_sine, sums)
         return sums.astype(float)
 
 

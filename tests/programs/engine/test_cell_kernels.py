@@ -98,8 +98,7 @@ def test_score_cells_scores_the_cells_of_the_keys(scene):
     harmonics = np.array([0, 2, 4])
     power = np.random.default_rng(6).random((count, 2, 2, 2, 3), np.float32)
     image, row, angle, score, _ = empty_cells(len(keys))
-    rows = cell_kernels.score_cells(scene.x, grid.disk.sign, scene.templates, grid.cell_cosine, grid.cell_sine, power,
-                                    harmonics, keys, image, row, angle, score)
+    rows = grid.score_cells(keys, scene.x, scene.templates, power, harmonics, (image, row, angle, score))
     assert rows == wanted.any(2).sum()
     np.testing.assert_array_equal((row, image, angle), np.nonzero(wanted))
     angles = 2 * np.pi / n_psi * np.outer(angle, harmonics)

@@ -78,6 +78,12 @@ def test_the_layout_folds_every_harmonic_onto_its_bin(disk):
         assert (q - sign * m) % disk.n_psi == 0
     assert len(set(disk.used)) == len(disk.used)
     assert not disk.metric[~used(disk)].any()
+    inside = np.arange(disk.width) < disk.widths[:, None]
+    assert inside[used(disk)].all() and disk.widths.max() == disk.width
+    for bins, width in disk.runs:
+        assert (disk.widths[bins] == width).all()
+    np.testing.assert_array_equal(np.concatenate([np.arange(disk.bins)[bins] for bins, _ in disk.runs]),
+                                  np.arange(disk.bins))
     # J_q(k R) dies away beyond q = k R: no harmonic up to there may be missing
     there = set(zip(disk.q, disk.ring))
     assert len(there) == len(disk.q)

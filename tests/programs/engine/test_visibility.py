@@ -4,7 +4,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlalign.programs.engine import cell_kernels
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.engine.visibility import EvenHarmonics, rows_of
@@ -125,8 +124,8 @@ def test_scores_of_single_cells_have_the_power_taken_off(seen):
     grid, even = plain.grid, seen.even
     count = len(plain.templates) * IMAGES * 2 * seen.n_psi
     columns = [np.empty(count, kind) for kind in (np.int32, np.int32, np.int16, np.float32)]
-    cell_kernels.score_cells(plain.x, seen.disk.sign, plain.templates, grid.cell_cosine, grid.cell_sine,
-                             rows_of(even.products(seen.v, seen.power) / 2), even.bins, np.arange(count), *columns)
+    grid.score_cells(np.arange(count), plain.x, plain.templates, rows_of(even.products(seen.v, seen.power) / 2),
+                     even.bins, columns)
     image, row, angle, score = columns
     expected = plain.table - seen.expected[:, :, None] / 2
     close(score, expected.reshape(IMAGES, -1, 2, seen.n_psi)[image, row // 2, row % 2, angle])
