@@ -1,4 +1,4 @@
-"""MRC files: read through a memory map, written as float32."""
+"""MRC files: read piece by piece, written as float32."""
 import os
 from contextlib import contextmanager
 
@@ -8,7 +8,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode, machine_stamp_from_byte_order
 
 from ..errors import UserError
-from .stack import MappedStack, first_bytes
+from .stack import StackFile, first_bytes
 from .whole import whole_file
 
 HEADER_BYTES = 1024
@@ -16,27 +16,29 @@ _VOLUME_STACK = 401     # the space group of a stack of volumes
 
 
 def open_mrc(path):
-    """Open an MRC image, stack or volume as a :class:`MappedStack` of its sections.
+    """Open an MRC image, stack or volume as a :class:`StackFile` of its sections.
 
     Modes 0, 1, 2, 6 and 12, either byte order.  Raises :class:`UserError` for anything else and for a file
     that is shorter than its header says.
     """
-    return _opened(path)[0]
+    shape, dtype, offset, header = _layout(path)
+    return StackFile(path, shape, dtype, offset, _pixel_size(header))
 
 
 def open_mrc_volumes(path):
-    """Open an MRC volume or stack of volumes as a :class:`MappedStack` of shape (count, nz, ny, nx).
+    """Open an MRC volume or stack of volumes as a :class:`StackFile` of shape (count, nz, ny, nx).
 
     A stack has space group 401 and MZ sections per volume, or does not say so and is a pile of cubes.
     """
-    stack, header = _opened(path)
-    (nz, ny, nx), depth = stack.shape, int(header.mz)
+    (nz, ny, nx), dtype, offset, header = _layout(path)
+    depth = int(header.mz)
     if header.ispg < _VOLUME_STACK or depth < 1 or nz % depth:
         depth = nx if nx == ny and nz % nx == 0 else nz
-    return MappedStack(path, stack.data.reshape(-1, depth, ny, nx), stack.pixel_size)
+    return StackFile(path, (nz // depth, depth, ny, nx), dtype, offset, _pixel_size(header))
 
 
-def _opened(path):
+def _layout(path):
+    """Of the file's sections: shape (nz, ny, nx), type, bytes before them; and its header."""
     header, dtype = _header(path)
     shape = (int(header.nz), int(header.ny), int(header.nx))
     offset = HEADER_BYTES + int(header.nsymbt)
@@ -47,7 +49,7 @@ def _opened(path):
     if found < expected:
         raise UserError(f"{path}: truncated MRC file: {found} bytes, expected {expected} "
                         f"for {_sizes(shape)} pixels of type {dtype.name}")
-    return MappedStack(path, np.memmap(path, dtype, "r", offset, shape), _pixel_size(header)), header
+    return shape, dtype, offset, header
 
 
 def read_volume(path):

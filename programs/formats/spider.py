@@ -1,10 +1,10 @@
-"""SPIDER images and volumes, single or in stacks, seen through a memory map."""
+"""SPIDER images and volumes, single or in stacks."""
 import os
 
 import numpy as np
 
 from ..errors import UserError
-from .stack import MappedStack, first_bytes
+from .stack import StackFile, first_bytes
 from .whole_numbers import not_whole
 
 _WORDS = 27                                     # of the header that matter, float32
@@ -15,20 +15,28 @@ _DIMENSIONS = {1: 2, 3: 3}                      # by IFORM, of the real ones
 
 
 def open_spider(path):
-    """Open a SPIDER image or stack as a :class:`MappedStack`; :class:`UserError` when it is not sound."""
-    stack = open_spider_volumes(path)
-    count, depth, ny, nx = stack.shape
+    """Open a SPIDER image or stack as a :class:`StackFile`; :class:`UserError` when it is not sound."""
+    (count, depth, ny, nx), *layout = _layout(path)
     if depth != 1:
         raise UserError(f"{path}: not a readable SPIDER file: not a Spider 2D image, but volumes "
                         f"of {nx} x {ny} x {depth} voxels")
-    return MappedStack(path, stack.data[:, 0], None)
+    return _stack(path, (count, ny, nx), *layout)
 
 
 def open_spider_volumes(path):
-    """Open a SPIDER volume or stack of volumes: :class:`MappedStack` of shape (count, nz, ny, nx).
+    """Open a SPIDER volume or stack of volumes: :class:`StackFile` of shape (count, nz, ny, nx).
 
     An image is a volume of one section.
     """
+    return _stack(path, *_layout(path))
+
+
+def _stack(path, shape, order, offset, stride):
+    return StackFile(path, shape, order + "f4", offset, stride=stride)
+
+
+def _layout(path):
+    """Shape (count, nz, ny, nx), byte order, bytes before the first item's pixels, and from item to item."""
     header = read_header(first_bytes(path, 4 * _WORDS))
     if header is None:
         raise UserError(f"{path}: not a readable SPIDER file: not a valid Spider file")
@@ -43,9 +51,7 @@ def open_spider_volumes(path):
     if found < expected:
         raise UserError(f"{path}: truncated SPIDER file: {found} bytes, expected {expected} for "
                         f"{count} images of {_sizes(shape)} pixels")
-    record = np.dtype({"names": ["pixels"], "formats": [(order + "f4", (nz, ny, nx))], "offsets": [offset],
-                       "itemsize": size})
-    return MappedStack(path, np.memmap(path, record, "r", start, (count,))["pixels"], None)
+    return (count, nz, ny, nx), order, start + offset, size
 
 
 def read_header(raw):
