@@ -28,6 +28,8 @@ PACKAGES = {
     "mlalign.tests.programs": "tests/programs",
     "mlalign.tests.programs.engine": "tests/programs/engine",
     "mlalign.tests.programs.formats": "tests/programs/formats",
+    "mlalign.tests.faults": "tests/faults",
+    "mlalign.tests.fuzz": "tests/fuzz",
 }
 
 setup(

@@ -1,0 +1,94 @@
+"""Kill a program at a random moment, let it go on, and compare it with one that was left alone."""
+import random
+import re
+import signal
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlalign.tests.faults import trials
+
+SIGNALS = {signal.SIGKILL: None, signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+MOST_KILLS = 3          # in a row, of one run
+
+
+@dataclass
+class Tally:
+    """What happened to a program's runs.
+
+    kills: by signal.  begun: kills that met a run in its first iteration; writing: that left a temporary file or a lock
+    behind, and so were in the middle of a write; done: that came too late.  again: kills of runs that were going on.
+    latencies: s from SIGTERM or SIGINT to the end.  wrong: what should not have been.
+    """
+
+    kills: Counter = field(default_factory=Counter)
+    writing: int = 0
+    done: int = 0
+    again: int = 0
+    latencies: list = field(default_factory=list)
+    iterations: Counter = field(default_factory=Counter)
+    wrong: list = field(default_factory=list)
+
+
+class Killer:
+    """Runs of a :class:`.scenes.Scene` on the data in a folder, all of them below another folder."""
+
+    def __init__(self, scene, inputs, work):
+        self.scene, self.words, self.work = scene, scene.words(inputs), Path(work)
+        self.reference = self.work / f"{scene.name}_undisturbed"
+        trials.warm_up(scene.module.main, self.words, self.work / f"{scene.name}_first")
+        self.changes, self.seconds = trials.count_changes(scene.module.main, self.words, self.reference)
+        assert not (self.reference / scene.lock).exists() and not trials.files(self.reference, hidden=True)
+
+    def trial(self, seed, tally):
+        """One run, killed up to :data:`MOST_KILLS` times; AssertionError when it does not come to the same end."""
+        rng = random.Random(seed)
+        folder = Path(tempfile.mkdtemp(prefix=f"{self.scene.name}_{seed}_", dir=self.work)) / "run"
+        words, kills = self.words, 0
+        while kills < MOST_KILLS and (not kills or rng.random() < 0.3):
+            number = rng.choice(list(SIGNALS))
+            ended = self._killed(rng, number, [*words, "--thr", rng.choice((1, 2))], folder)
+            tally.kills[number] += 1
+            tally.again += kills > 0
+            self._check_killed(number, ended, folder, tally)
+            words, kills = [*self.words, self.scene.resume], kills + 1
+        ended = trials.run(self.scene.module.main, words, folder)
+        assert ended.status == 0 and not ended.errors, ended.errors
+        trials.assert_same_files(folder, self.reference)
+
+    def _killed(self, rng, number, words, folder):
+        """By the clock, or at one of the moments at which it changes its files."""
+        main = self.scene.module.main
+        if rng.random() < 0.5:
+            return trials.run(main, words, folder, trials.Signal(number, rng.randint(1, self.changes)))
+        process = trials.Process(main, words, folder)
+        end = time.perf_counter() + rng.uniform(0, self.seconds)
+        while time.perf_counter() < end and not process.ended():
+            time.sleep(1e-3)
+        process.signal(number)
+        return process.wait()
+
+    def _check_killed(self, number, ended, folder, tally):
+        hidden = trials.files(folder, hidden=True)
+        trials.assert_whole(folder, self.reference, self.scene.lock)
+        tally.iterations[self._iterations(folder)] += 1
+        if ended.status == 0:
+            tally.done += 1
+            trials.assert_same_files(folder, self.reference)
+        elif number == signal.SIGKILL:
+            assert ended.status == -number, ended
+            tally.writing += bool(hidden)
+        elif ended.status == -number and not ended.errors:
+            assert not any(trials.files(folder))         # before the program itself began
+        else:
+            status, word = SIGNALS[number]
+            line, = ended.lines
+            assert ended.status == status and re.fullmatch(
+                rf"{self.scene.name}: {word}; {self.scene.resume} .*last finished .*", line), ended
+            assert not hidden and not (folder / self.scene.lock).exists()
+            tally.latencies.append(ended.latency)
+
+    def _iterations(self, folder):
+        return len(list(folder.rglob("*checkpoint.npz")))
