@@ -138,7 +138,7 @@ class _Announcement(event.Listener):
 
     def on_start(self, happening):
         function = happening.data["dispatcher"].py_func
-        if function.__module__.startswith(f"{__package__}."):
+        if (function.__module__ or "").startswith(f"{__package__}."):
             if not fresh:
                 print("compiling inner loops for this computer, once (`mlalign compile` does it beforehand)",
                       file=sys.stderr, flush=True)
