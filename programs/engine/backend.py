@@ -8,7 +8,7 @@ GPU: a :class:`Device` hands out the array module that does the heavy work there
 modules device_*.py) uses nothing but array functions that NumPy has as well, and moves arrays by ``put`` and ``get``.
 """
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,6 +31,14 @@ class Workers:
         """Like the built-in map, run by all workers; a list."""
         return list((self._pool.map if self._pool else map)(function, *columns))
 
+    def start(self, function, *arguments):
+        """Begin a call; its result is what ``result()`` of the returned object waits for."""
+        if self._pool:
+            return self._pool.submit(function, *arguments)
+        done = Future()
+        done.set_result(function(*arguments))
+        return done
+
     def close(self):
         if self._pool:
             self._pool.shutdown()
@@ -40,11 +48,12 @@ class Workers:
 class Device:
     """Where arrays of the module ``xp`` live.
 
-    xp: CuPy, or any module with the same functions.  free: called for the bytes of its memory that are free.
+    xp: CuPy, or any module with the same functions.  free: called for the bytes of its memory that are free.  name:
+    what users know it by.
     """
 
-    def __init__(self, xp, free):
-        self.xp, self.free = xp, free
+    def __init__(self, xp, free, name=""):
+        self.xp, self.free, self.name = xp, free, name or xp.__name__
         self._get = getattr(xp, "asnumpy", np.asarray)
 
     def put(self, array, dtype=None):
@@ -93,7 +102,8 @@ def open_device(numbers, rank=0):
         pool = cupy.get_default_memory_pool()
         return cupy.cuda.runtime.memGetInfo()[0] + pool.free_bytes()
 
-    return Device(cupy, free)
+    model = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+    return Device(cupy, free, f"GPU {number} ({model})")
 
 
 def _cupy():

@@ -39,7 +39,7 @@ def same(found, expected, nats=1e-2):
 def test_a_gpu_changes_nothing(classified, cupy, options):
     before = cupy.made
     found = classified(f"{options} --gpu 1")
-    assert cupy.made > before and cupy.current == 1
+    assert cupy.made > before and cupy.current == 1 and "on GPU 1 (stand-in)" in found.log
     same(found, classified(options))
 
 

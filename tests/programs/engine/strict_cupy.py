@@ -119,7 +119,8 @@ class StrictCupy(ModuleType):
         self.free, self.room, self.made = free, room, 0
         self._chosen = threading.local()
         self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: gpus,
-                                                            memGetInfo=lambda: (self.free, 2 * self.free)),
+                                                            memGetInfo=lambda: (self.free, 2 * self.free),
+                                                            getDeviceProperties=lambda n: {"name": b"stand-in"}),
                                     Device=self._device)
         self.get_default_memory_pool = lambda: SimpleNamespace(free_bytes=lambda: 0)
         for name, options in {"exp": (), "log1p": (), "maximum": (), "minimum": (), "where": (), "matmul": (),

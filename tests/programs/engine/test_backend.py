@@ -62,7 +62,7 @@ def test_ranks_take_gpus_in_turn(monkeypatch):
     cupy = installed(monkeypatch, gpus=4)
     for rank, number in enumerate([3, 1, 0, 3, 1, 0, 3]):
         device = open_device([3, 1, 0], rank)
-        assert cupy.current == number
+        assert cupy.current == number and device.name == f"GPU {number} (stand-in)"
         assert device.xp is cupy and device.free() == cupy.free
         there = device.put(np.arange(6).reshape(2, 3).T)
         np.testing.assert_array_equal(device.get(there + 1), [[1, 4], [2, 5], [3, 6]])

@@ -103,4 +103,5 @@ def test_cupy_has_all_that_the_stand_in_has():
     assert "return_inverse" in inspect.signature(cupy.unique).parameters
     assert "axis" in inspect.signature(cupy.take).parameters
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
-    assert callable(cupy.cuda.runtime.memGetInfo) and callable(cupy.get_default_memory_pool().free_bytes)
+    assert callable(cupy.cuda.runtime.memGetInfo) and callable(cupy.cuda.runtime.getDeviceProperties)
+    assert callable(cupy.get_default_memory_pool().free_bytes)
