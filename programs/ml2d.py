@@ -80,6 +80,7 @@ class Classification(Passes, Resumable):
         options = self.options
         self.inputs.check_pixels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
+        where = f", on {estimator.workers.device.name}" if estimator.workers.device else ""
         self._find_interrupted(0 if resumed is None else resumed + 1)
         self.ranks.wait()                   # until all have looked at what the first may remove
         if resumed is None and self._interrupted is not None:
@@ -91,10 +92,10 @@ class Classification(Passes, Resumable):
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} images of {self.source.size} px, "
-                     f"{self.references} references, random seed {self.seed}{self.ranks.words()}")
+                     f"{self.references} references, random seed {self.seed}{self.ranks.words()}{where}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
-            warning = self.inputs.normalisation_warning(options.norm)
+            warning = self.ranks.first and self.inputs.normalisation_warning(options.norm)
             if warning:
                 self.log(warning)
             self._start(estimator)
@@ -103,7 +104,7 @@ class Classification(Passes, Resumable):
             self.ranks.wait()               # until all have read what the first may remove
             if self.ranks.first:
                 self.files.forget(after=resumed)
-            self.log(f"continuing after iteration {resumed}")
+            self.log(f"continuing after iteration {resumed}{where}")
         while self.iteration < max(options.iter, self._many) and not self.converged:
             self._iterate(estimator)
         self._finish(estimator)
@@ -190,7 +191,8 @@ class Classification(Passes, Resumable):
         statistics = self._em(estimator)
         change = signal_change(old.on(self.model.disk), self.model)
         changed = float(np.mean(previous != self.particles.ref))
-        settled = not in_blocks and (bool((change <= self.options.eps).all()) or (self._many and changed <= SETTLED_SHARE))
+        still = self.ranks.agree(bool((change <= self.options.eps).all()))
+        settled = not in_blocks and (still or (self._many and changed <= SETTLED_SHARE))
         result = self._result(statistics, change, changed)
         revived = self._revive(estimator, statistics)
         self.stage_iterations += 1
@@ -251,7 +253,8 @@ class Classification(Passes, Resumable):
     def _raise_resolution(self, estimator, frc):
         """Raise the highest frequency if the averages allow it; True when they do."""
         frequency = estimator.disk.k / (2 * np.pi)
-        wanted = min(resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions), self._finest)
+        wanted = self.ranks.agree(resolution.next_maxres(estimator.maxres, frequency, frc, self.model.fractions))
+        wanted = min(wanted, self._finest)
         if wanted == estimator.maxres:
             return False
         self.grown = wanted >= self._finest

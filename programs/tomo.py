@@ -11,13 +11,14 @@ from .engine.backend import Workers
 from .engine.ball import Ball
 from .engine.coverage import Coverage
 from .engine.focused import Focus
+from .engine.parallel import ALONE, part_of, run_on, started
 from .engine.resampling import resampled
 from .engine.subtomograms import Subtomograms
 from .engine.volume_estimator import VolumeEstimator, one_hot
 from .engine.volume_model import Rules, maximise, regularised, signal_change
 from .errors import UserError
 from .geometry3d import angular_distance
-from .options import GIB
+from .options import GIB, RESUMES
 from .running import duration, tell
 from .tomo_averages import TomoAverages
 from .tomo_files import TomoFiles, TomoResult
@@ -37,19 +38,24 @@ GROWTH = 1.3
 
 def run(options):
     """Run ml_tomo with parsed ``options`` (see :mod:`.ml_tomo`).  Raises :class:`.errors.UserError`."""
-    TomoClassification(options).run()
+    ranks = started()
+    run_on(ranks, TomoClassification.program, lambda: TomoClassification(options, ranks).run(), RESUMES)
 
 
 class TomoClassification(TomoStart, TomoAverages, TomoResumable):
-    """One run: its particles, its state between iterations, and the loop."""
+    """One run: its particles, its state between iterations, and the loop.
+
+    ranks: that share the particles, see :mod:`.engine.parallel`.  All of them have all of the state; the first writes.
+    """
 
     program = "ml_tomo"
 
-    def __init__(self, options):
-        self.options = options
+    def __init__(self, options, ranks=ALONE):
+        self.options, self.ranks = options, ranks
         self.files = TomoFiles(options.oroot)
         self.inputs = read_inputs(options, self.files)
         self.source, self.references = self.inputs.source, self.inputs.references
+        self.part = ranks.part(self.source.count)           # of the particles, which this rank works on
         self.stages = stages_of(options, self.source.size)
         self.search = Search(options, self.inputs.group)
         self.rules = Rules(
@@ -57,7 +63,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
             threshold=options.noimp_threshold if options.dont_impute or options.only_average else 0.0,
             per_shell=options.sigma_shells, fixed_noise=options.fix_sigma_noise or options.maxCC,
             fixed_offset=options.fix_sigma_offset or options.maxCC, fixed_fractions=options.fix_fractions)
-        self.seed = options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31
+        self.seed = ranks.agree(options.random_seed if options.random_seed >= 0 else time.time_ns() % 2**31)
         # state that a checkpoint keeps
         self.iteration = options.istart - 1
         self.stage = self.stages[0]
@@ -76,28 +82,32 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     def run(self):
         self.workers = Workers(self.options.thr)
         try:
-            with self.files.held():
+            with self.files.held(self.ranks.first):
                 self._run()
         finally:
             self.workers.close()
 
     def _run(self):
         options = self.options
-        self.inputs.check_voxels()
-        resumed = self._resume_point()
+        self.inputs.check_voxels(self.ranks.share(self.source.count))
+        resumed = self.ranks.agree(self._resume_point())
         if resumed is None:
-            self.files.forget(keep=(options.input, options.doc, options.ref, options.frac, options.mask))
+            if self.ranks.first:
+                self.files.forget(keep=(options.input, options.doc, options.ref, options.frac, options.mask))
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} volumes of {self.source.size} voxels, {self.references} "
-                     f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}")
-            warning = self.inputs.normalisation_warning()
+                     f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}"
+                     f"{self.ranks.words()}")
+            warning = self.ranks.first and self.inputs.normalisation_warning()
             if warning:
                 self.log(warning)
             self._start()
         else:
             self._restore(resumed)
-            self.files.forget(after=resumed)
+            self.ranks.wait()               # until all have read what the first may remove
+            if self.ranks.first:
+                self.files.forget(after=resumed)
             self.log(f"continuing after iteration {resumed}")
         while not self._done():
             self._iterate()
@@ -153,9 +163,9 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
             reach = self.shift_radius + np.ceil(np.abs(self.poses.shifts).max())
         self.ball = Ball(self.stage.box, maxres, radius, reach)
         self.coverage = Coverage(self.ball, any(region.radial for region in self.inputs.regions))
-        self.bank = Subtomograms(self.source, self.ball, self.coverage, self.inputs.regions, self.inputs.region_of,
-                                 self.options.memory * GIB, self.workers)
-        self.estimator = VolumeEstimator(self.bank, self.ball, self.coverage, self.workers)
+        self.bank = Subtomograms(part_of(self.source, self.part), self.ball, self.coverage, self.inputs.regions,
+                                 self.inputs.region_of[self.part], self.options.memory * GIB, self.workers)
+        self.estimator = VolumeEstimator(self.bank, self.ball, self.coverage, self.workers, self.ranks, self.part)
         self.search.growing = maxres < self.stage.maxres
 
     def _wanted_radius(self, sigma_offset):
@@ -194,15 +204,17 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         if self.inputs.mask is not None:
             return self._symmetric(self._expect_in_mask(model, poses))
         half_of = self.half_of if self.options.half_sets else rng.permutation(self.source.count) % 2
-        count = self.source.count if rows is None else len(rows)
-        with tqdm(total=count, desc=title, unit="volume", leave=False, disable=not sys.stderr.isatty()) as bar:
+        count = len(self.estimator.own(np.arange(self.source.count) if rows is None else rows))
+        shown = self.ranks.first and sys.stderr.isatty()
+        with tqdm(total=count, desc=title, unit="volume", leave=False, disable=not shown) as bar:
             return self._symmetric(self.estimator.expect(model, poses, plan, half_of, rows, bar.update))
 
     def _expect_in_mask(self, model, poses):
         """E-step over classes alone, by what lies inside --mask."""
         if self.focus is None:
             mask = np.clip(resampled(self.inputs.mask[None], self.stage.box)[0], 0, 1)
-            self.focus = Focus(self.bank, mask, self._anchor(), self.inputs.regions, self.workers)
+            self.focus = Focus(self.bank, mask, self._anchor().part(self.part), self.inputs.regions, self.workers,
+                               self.ranks)
         shares, likelihoods = np.zeros((self.source.count, self.references)), np.zeros(self.source.count)
         variance = float(model.variance.mean()) if self.rules.fixed_noise else None
         for half in (0, 1):
@@ -234,6 +246,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         self.model = regularised(self.model, strength, self.source.count)
         if self.options.filter:
             self.model = self._filtered(self.model, totals)
+        self.model = self.ranks.agree(self.model)
         change = signal_change(old, self.model)
         changed = float(np.mean(before.ref != self.poses.ref))
         turned = float(np.mean(angular_distance(self.poses.matrices, before.matrices, self.inputs.group)))
@@ -242,8 +255,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         self.growth_iterations += 1
         grown = self._grow(result, totals)
         self.last_likelihood = totals.log_likelihood if not grown else -np.inf
-        self.converged = not self.search.growing and not grown and strength <= self.options.regF and bool(
-            (change <= self.options.eps).all())
+        settled = self.ranks.agree(bool((change <= self.options.eps).all()))
+        self.converged = not self.search.growing and not grown and strength <= self.options.regF and settled
         self._report(result, started)
         if self.converged:
             self.log(f"converged: no reference changed by more than {self.options.eps:g}")
@@ -268,8 +281,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         settled = totals.log_likelihood - self.last_likelihood < SETTLED * self.source.count
         if not (hurried or settled or self.growth_iterations >= LONGEST_GROWTH):
             return False
-        wanted = min(self.stage.maxres, resolution.next_maxres(
-            self.maxres, self.ball.k / (2 * np.pi), result.fsc, self.model.fractions, GROWTH))
+        wanted = self.ranks.agree(min(self.stage.maxres, resolution.next_maxres(
+            self.maxres, self.ball.k / (2 * np.pi), result.fsc, self.model.fractions, GROWTH)))
         if wanted == self.maxres:
             self.search.growing = not (settled or self.growth_iterations >= LONGEST_GROWTH)
             return False
@@ -304,6 +317,8 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         """Write this iteration's files, its checkpoint and a line in the log."""
         result.info["seconds"] = seconds = time.time() - started
         self.last_info = result.info
+        if not self.ranks.first:
+            return
         self.files.write_iteration(self.iteration, result)
         self._checkpoint()
         info, share = result.info, 100 * self.model.fractions
@@ -328,11 +343,14 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
 
     def _finish(self):
         refined = self._refined()
-        if refined is None:
+        if self.ranks.first and refined is None:
             self.files.publish_iteration(self.iteration)
-        else:
+        elif self.ranks.first:
             self.files.publish(refined)
+        if self.ranks.told():
+            self.log(self.ranks.told())
         self.log(f"done: class averages in {self.options.oroot}_ref*.mrc, tables in {self.options.oroot}_ref.xmd")
 
     def log(self, line):
-        tell(self.files.log, line)
+        if self.ranks.first:
+            tell(self.files.log, line)

@@ -56,14 +56,15 @@ class TomoAverages:
         totals = self._average()
         self.log("refining orientations and shifts off their grids")
         step, finest, noise = self.stage.ang, self.maxres, (self.ball.k, self.model.variance)
-        self._work_at(min(finest, MARGIN * float(resolution.crossing(
-            self.ball.k / (2 * np.pi), self.coverage.correlations(totals)).max())))
+        self._work_at(min(finest, self.ranks.agree(MARGIN * float(resolution.crossing(
+            self.ball.k / (2 * np.pi), self.coverage.correlations(totals)).max()))))
         totals = self._average()
         for _ in range(REFINED):
             # without the frequencies in which averages are noise: there every particle would stay with its own
             trusted = self._weighted(self.model, self.coverage.correlations(totals), resolution.wiener)
-            self.poses = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate).run(
-                self.poses, self.half_of, step, self.workers)
+            refinement = Refinement(self.bank, trusted, self.coverage, o.maxCC, turn=not o.dont_rotate)
+            ours = self.poses.part(self.part), self.half_of[self.part]
+            self.poses = refinement.run(*ours, step, self.workers).of_all(self.ranks)
             totals = self._average()
             step /= 2
         self._work_at(finest)
@@ -88,5 +89,5 @@ class TomoAverages:
         for h, (sums, covered, mass) in enumerate(totals.halves(self.options.half_sets)):
             for k in np.flatnonzero(mass):
                 vectors[h, k] = self.coverage.average(covered[k], sums[k], self.rules.threshold, vectors[h, k])
-        self.model = replace(self.model, vectors=vectors)
+        self.model = self.ranks.agree(replace(self.model, vectors=vectors))
         return totals

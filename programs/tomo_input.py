@@ -44,9 +44,9 @@ class TomoInputs:
     mask: np.ndarray
     group: object
 
-    def check_voxels(self):
-        """:class:`UserError` for the first volume that holds NaN or Inf, or is constant."""
-        for row in range(self.source.count):
+    def check_voxels(self, rows):
+        """:class:`UserError` for the first of the volumes ``rows`` that holds NaN or Inf, or is constant."""
+        for row in rows:
             check_pixels(self.source.read([row]), self.source.names([row]))
 
     def normalisation_warning(self):

@@ -71,9 +71,10 @@ class TomoStart:
         if o.half_sets and len(vectors) == 1:
             vectors = np.repeat(vectors, 2, 0)
         noise = (o.noise * self.scale**1.5) ** 2          # white noise in fewer voxels
-        return VolumeModel(self.ball, self._symmetrised(vectors, self.ball.layout).astype(np.float32),
-                           np.full(self.references, 1 / self.references) if fractions is None else fractions,
-                           np.full(len(self.ball.k), noise), o.offset * self.scale)
+        return self.ranks.agree(VolumeModel(
+            self.ball, self._symmetrised(vectors, self.ball.layout).astype(np.float32),
+            np.full(self.references, 1 / self.references) if fractions is None else fractions,
+            np.full(len(self.ball.k), noise), o.offset * self.scale))
 
     def _random_start(self, rng, rows=None):
         """(totals, model) of averages of random groups of ``rows``, in random orientations or those that are given."""
@@ -114,7 +115,7 @@ class TomoStart:
         poses, last = Poses.unknown(self.source.count), -np.inf
         for iteration in range(1, START_ITERATIONS + 1):
             totals = self._expect(self.model, poses, rng, f"iteration {iteration}", rows)
-            self.model = maximise(self.model, totals, self.coverage, self.rules)
+            self.model = self.ranks.agree(maximise(self.model, totals, self.coverage, self.rules))
             if totals.log_likelihood - last < SETTLED * len(rows):
                 break
             last = totals.log_likelihood

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from .bank import ImageBank
+from .counts import Counts
 from .device_pass import DeviceWhiteEStep
 from .disk import Disk
 from .em import Particles, Pass, WhiteEStep
@@ -46,6 +47,7 @@ class Estimator:
 
     source: images (``count``, ``size``, ``read(rows)``); settings: :class:`Settings`; workers: the thread pool;
     ranks: see :mod:`.parallel`.  Whatever is asked for is of the images of all ranks; the banks hold those of this one.
+    counts: :class:`.counts.Counts` of what the last E-step evaluated of this rank's images.
     """
 
     def __init__(self, source, settings, workers, ranks=ALONE):
@@ -58,6 +60,7 @@ class Estimator:
         self.bank = self.coarse_bank = self._rows = None
         self._ahead = ReadAhead(self.ours)
         self.step_size = 1
+        self.counts = Counts()
 
     @property
     def disk(self):
@@ -146,7 +149,9 @@ class Estimator:
         settings = replace(self._pass(ours), search_shift=search_shift)
         grid = self._grid(self.disk, radius, self.step_size)
         estep = self._estep(model, particles.part(self.part), settings, grid, coarse)
-        return self._of_all(estep.run(self.own(rows), progress), particles, rows)
+        found = estep.run(self.own(rows), progress)
+        self.counts = estep.counts
+        return self._of_all(found, particles, rows)
 
     def _pass(self, probabilities):
         s = self.settings

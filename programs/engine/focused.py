@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import logsumexp, softmax
 
 from .ball import NUFFT_EPS
+from .parallel import ALONE
 
 ROUNDS = 5                # of finding the variance of the noise
 
@@ -17,11 +18,12 @@ ROUNDS = 5                # of finding the variance of the noise
 class Focus:
     """Masked residuals of posed particles.
 
-    mask: (n, n, n) weights m of 0 to 1, in the box of the bank's ball; poses: :class:`.volume_estimator.Poses`.
+    mask: (n, n, n) weights m of 0 to 1, in the box of the bank's ball; poses: :class:`.volume_estimator.Poses` of the
+    bank's particles; ranks: see :mod:`.parallel`, each has its own of them.
     """
 
-    def __init__(self, bank, mask, poses, regions, workers):
-        self.bank, self.ball, self.workers = bank, bank.ball, workers
+    def __init__(self, bank, mask, poses, regions, workers, ranks=ALONE):
+        self.bank, self.ball, self.workers, self.ranks = bank, bank.ball, workers, ranks
         n = self.ball.n
         self.mask = mask.astype(np.float32)
         z, y, x = (np.fft.fftfreq(n), np.fft.fftfreq(n), np.fft.rfftfreq(n))
@@ -34,7 +36,7 @@ class Focus:
         # noise inside the mask has as many degrees of freedom as its share of the observed frequencies
         twice = np.broadcast_to(np.where((x > 0) & (x < 0.5), 2, 1), self._band.shape)[self._band]
         share = self._regions.astype(np.float32) @ twice.astype(np.float32) / n**3
-        self.dimension = share * float((self.mask**2).sum())
+        self.dimension = ranks.gather(share * float((self.mask**2).sum()))
 
     def _posed(self, i, poses, regions):
         """Particle i inside the mask (n, n, n), and its region's weights of the band's frequencies, in its frame."""
@@ -55,12 +57,13 @@ class Focus:
         return self.mask * np.fft.irfftn(spectrum, self.mask.shape).astype(np.float32)
 
     def distances(self, vectors):
-        """d^2, float64 (N, K), of every particle from references (K, P)."""
+        """d^2, float64 (N, K), of every particle, of all ranks, from references (K, P)."""
         spectra = []
         for volume in self.ball.volumes(vectors):
             centred = np.fft.rfftn(volume)[self._band]
             spectra.append(centred / self._origin)
-        return np.array(self.workers.map(lambda i: self._distances(i, spectra), range(len(self._particles))))
+        return self.ranks.gather(np.array(self.workers.map(lambda i: self._distances(i, spectra),
+                                                           range(len(self._particles)))))
 
     def _distances(self, i, spectra):
         region = self._regions[i].astype(np.float32)

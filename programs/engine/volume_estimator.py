@@ -1,11 +1,12 @@
 """EM steps on a run's subtomograms."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from .noise import log_shift_prior
 from .orientation_search import Orientations, Particle, Templates
+from .parallel import ALONE
 from .volume_model import Totals
 
 IDENTITY, NO_SHIFT = np.eye(3), np.zeros((1, 3), int)
@@ -44,6 +45,14 @@ class Poses:
     def copy(self):
         return Poses(**{name: value.copy() for name, value in vars(self).items()})
 
+    def part(self, part):
+        """Those of the particles in a slice: what is written to them is written here."""
+        return Poses(**{name: value[part] for name, value in vars(self).items()})
+
+    def of_all(self, ranks):
+        """Those of all ranks' particles, each of which has its own here."""
+        return self if ranks.size == 1 else Poses(**{name: ranks.gather(value) for name, value in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,6 +71,11 @@ class Plan:
     tilts: tuple = None
     correlate: bool = False
     step: int = 1
+
+    def part(self, part):
+        """That for the particles in a slice."""
+        return replace(self, frames=None if self.frames is None else self.frames[part],
+                       centres=None if self.centres is None else self.centres[part])
 
     def frame(self, i):
         return None if self.frames is None else self.frames[i]
@@ -95,17 +109,27 @@ def one_hot(classes, count):
 
 
 class VolumeEstimator:
-    """EM steps on particles of one box: bank (:class:`.subtomograms.Subtomograms`), ball, coverage."""
+    """EM steps on particles of one box: bank (:class:`.subtomograms.Subtomograms`), ball, coverage.
 
-    def __init__(self, bank, ball, coverage, workers):
-        self.bank, self.ball, self.coverage, self.workers = bank, ball, coverage, workers
+    ranks: see :mod:`.parallel`; part: the range, a slice, of all particles that this rank's bank holds.  Arguments and
+    results are of the particles of all ranks.
+    """
+
+    def __init__(self, bank, ball, coverage, workers, ranks=ALONE, part=None):
+        self.bank, self.ball, self.coverage, self.workers, self.ranks = bank, ball, coverage, workers, ranks
+        self.part = slice(0, bank.source.count) if part is None else part
+
+    def own(self, rows):
+        """Those of the particles ``rows`` that this rank works on, as its bank numbers them."""
+        return rows[(rows >= self.part.start) & (rows < self.part.stop)] - self.part.start
 
     def expect(self, model, poses, plan, half_of, rows=None, progress=None):
         """E-step over particles ``rows`` (default: all): their :class:`.volume_model.Totals`; updates ``poses``.
 
         half_of: int (N,) 0 or 1, the half each particle belongs to.  progress: called with numbers of particles done.
         """
-        rows = np.arange(self.bank.source.count) if rows is None else rows
+        rows = self.own(np.arange(len(half_of)) if rows is None else rows)
+        plan, ours, half_of = plan.part(self.part), poses.part(self.part), half_of[self.part]
         reach = int(np.ceil(np.sqrt((plan.shifts**2).sum(1).max())))
         totals = Totals.zero(self.ball, self.coverage, model.classes, reach, plan.step)
         templates = None
@@ -122,12 +146,15 @@ class VolumeEstimator:
                 for i, (found, more, more_covered) in zip(some, self.workers.map(work, some)):
                     sums[found.templates] += more
                     covered[found.templates] += more_covered
-                    self._gather(totals, half, i, found, plan, poses)
+                    self._gather(totals, half, i, found, plan, ours)
                 if progress:
                     progress(len(some))
             totals.sums[half] = templates.turn_back(sums, self.ball.layout)
             totals.coverage[half] = templates.turn_back(covered, self.coverage.layout)
-        return totals
+        if self.ranks.size > 1:
+            for name, column in vars(ours.of_all(self.ranks)).items():
+                getattr(poses, name)[:] = column
+        return self.ranks.total(totals, constant=("step",))
 
     def _one(self, model, templates, plan, i):
         particle = self._particle(model, plan, i)
@@ -169,6 +196,7 @@ class VolumeEstimator:
     def gather(self, shares, poses, half_of):
         """:class:`.volume_model.Totals` of particles in their poses, by their ``shares`` (N, K) in the classes."""
         totals = Totals.zero(self.ball, self.coverage, shares.shape[1], 0)
+        shares, poses, half_of = shares[self.part], poses.part(self.part), half_of[self.part]
         rows = np.flatnonzero(shares.any(1))
         for start in range(0, len(rows), self.workers.threads):
             some = rows[start : start + self.workers.threads]
@@ -181,7 +209,7 @@ class VolumeEstimator:
                 totals.power += self.bank.power[i]
                 totals.dimension += self.bank.dimension[self.bank.region_of[i]]
                 totals.count += 1
-        return totals
+        return self.ranks.total(totals, constant=("step",))
 
     def _posed(self, poses, i):
         frame, bank = poses.matrices[i], self.bank
