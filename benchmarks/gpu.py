@@ -156,8 +156,8 @@ def main():
     rate, bandwidth = rates(device, side, copied)
     print(f"{device.name}: {rate / 1e12:.3g} Tflop/s in a {side} x {side} float32 product, {bandwidth / 1e9:.0f} GB/s "
           f"in copies of {4 * copied / 2**20:.3g} MiB\n")
-    table = Table("program", "modes        ", "classes", "images", "CPU s  ", "GPU s  ", "times", "Gflop", "of matrix rate",
-                  "of bandwidth", "nats   ", "averages", "other poses", "passes")
+    table = Table("program", "modes        ", "classes", "images", "CPU s  ", "GPU s  ", "times", "Gflop",
+                  "of matrix rate", "of bandwidth", "nats   ", "averages", "other poses", "passes")
     passed = True
     for classes, count in sizes:
         images, ctf, references = simulated(classes, count, None)
