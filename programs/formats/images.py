@@ -14,6 +14,7 @@ _LIST = (".lst",)
 _MRC = (".mrc", ".mrcs", ".st", ".map", ".rec", ".ali")
 _SPIDER = (".stk", ".spi", ".xmp")
 _HDF = (".hdf", ".h5", ".hdf5")
+LARGEST, FAINTEST = 1e12, 1e-12         # values of pixels, and differences within an image, that are worked with
 _BLOCK = re.compile(r"(\w*)@(.+)", re.DOTALL)
 
 
@@ -74,19 +75,32 @@ class ImageSource(Source):
 
 
 def check_pixels(images, names):
-    """Raise :class:`UserError` for the first of the images or volumes (B, ...) that holds NaN or Inf, or is constant.
+    """Raise :class:`UserError` for the first of the images or volumes (B, ...) that no program can work with.
+
+    That is one that holds NaN or Inf, is constant, or whose values, in whichever unit, are so large or so alike that
+    their squares would be lost in single precision: beyond :data:`LARGEST`, or within :data:`FAINTEST` of each other.
 
     names : what to call each in the message, see :meth:`ImageSource.names`
     """
     axes = tuple(range(1, images.ndim))
-    lowest, highest = images.min(axes), images.max(axes)
-    infinite = ~(np.isfinite(lowest) & np.isfinite(highest))
-    bad = np.flatnonzero(infinite | (lowest == highest))
-    if len(bad):
-        i = bad[0]
+    lowest, highest = images.min(axes).astype(float), images.max(axes).astype(float)
+    good = (lowest >= -LARGEST) & (highest <= LARGEST)
+    good[good] = highest[good] - lowest[good] >= FAINTEST
+    if not good.all():
+        i = np.flatnonzero(~good)[0]
         article, what, unit = ("an", "image", "pixel") if images.ndim == 3 else ("a", "volume", "voxel")
-        fault = "holds NaN or Inf" if infinite[i] else f"is constant (every {unit} is {lowest[i]:g})"
+        fault = _fault(lowest[i], highest[i], unit)
         raise UserError(f"{names[i]}: the {what} {fault}, expected {article} {what} with signal")
+
+
+def _fault(lowest, highest, unit):
+    """Why an image with these extreme values is not good."""
+    if not np.isfinite([lowest, highest]).all():
+        return "holds NaN or Inf"
+    if lowest == highest:
+        return f"is constant (every {unit} is {lowest:g})"
+    trouble = "large" if highest - lowest > 1 else "faint"
+    return f"has values from {lowest:.3g} to {highest:.3g}, too {trouble} to compute with"
 
 
 def _kind(path):
