@@ -1,14 +1,16 @@
 """One pass of expectation over a set of images: blocks in parallel, sums in a fixed order."""
+from collections import deque
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from .counts import Counts
 from .expectation import Expectation, Images
 from .local import Near, last_places
 from .model import Statistics
 
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
+MOST_IMAGES = 128             # in a block: products are not faster with more
 SPREAD_PARTS = 8              # of the references whose sums workers share; fixed, or rounding would depend on threads
 
 
@@ -63,6 +65,7 @@ class EStep:
     """The E-step under one model: blocks of images are searched side by side and gathered in order.
 
     bank: :class:`.bank.ImageBank`; particles: updated; grid: of the search; coarse: (ImageBank, Grid) for a fast one.
+    counts: :class:`.counts.Counts` of what has been evaluated.
     """
 
     def __init__(self, model, bank, particles, settings, workers, grid, coarse=None):
@@ -72,6 +75,8 @@ class EStep:
         self.search = self._expectation(self._searched, grid, model.polar, first)
         self.length = np.rint(np.hypot(*grid.shifts.T)).astype(int)
         self.squared = (grid.shifts**2).sum(1)
+        self.counts = Counts()
+        self._spreading = []
 
     @property
     def _searched(self):
@@ -98,6 +103,7 @@ class EStep:
                     self._gather(total, half, found)
                     if progress:
                         progress(len(found.x))
+                self._wait_for_sums()
                 done = self._portion_done(total, portion, sums, done)
             if done is not None:
                 total.half_sums[half] = self._unshifted(sums)
@@ -106,18 +112,30 @@ class EStep:
     # ---- what happens elsewhere on a GPU, see :mod:`.device_pass` -------------------------------------------------
 
     def _search_all(self, blocks):
-        """:class:`Found` of every block, in order; they are searched side by side."""
-        for start in range(0, len(blocks), self.workers.threads):
-            yield from self.workers.map(self._block, blocks[start : start + self.workers.threads])
+        """:class:`Found` of every block, in order; they are searched side by side, a few ahead of what is taken."""
+        threads, ahead = self.workers.threads, deque()
+        for block in blocks:
+            ahead.append(self.workers.start(self._block, block))
+            if len(ahead) > (threads + 1 if threads > 1 else 0):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
     def _zero_sums(self):
         """Where images, turned back and weighted, are added up: (K, S, 2, bins, width)."""
         return np.zeros((self.model.references, len(self.grid.shifts), *self.grid.disk.shape), np.float32)
 
     def _spread(self, found, sums):
-        """Add a block's images to the sums."""
-        tiles = self.grid.tiles(self.model.references, SPREAD_PARTS)
-        self.workers.map(partial(self.search.spread, found.block, found.x, sums), tiles)
+        """Begin to add a block's images to the sums, each part of which gets one block after the other."""
+        self._wait_for_sums()
+        self._spreading = [self.workers.start(self.search.spread, found.block, found.x, sums, tile)
+                           for tile in self.grid.tiles(self.model.references, SPREAD_PARTS)]
+
+    def _wait_for_sums(self):
+        """Until all that has been begun is in the sums."""
+        for part in self._spreading:
+            part.result()
+        self._spreading = []
 
     def _unshifted(self, sums):
         """Polar samples complex128 (K, rings, phi) of the sums, shifts taken back."""
@@ -179,6 +197,7 @@ class EStep:
         total.count += len(block.chosen)
         total.log_likelihood += float(block.log_likelihood.sum())
         total.peak += float(block.pose[:, 4].sum())
+        self.counts.add(block.counts)
 
 
 @dataclass
@@ -220,7 +239,7 @@ class WhiteEStep(EStep):
 def block_size(grid, references):
     """Images scored together, so that their scores stay within ``BLOCK_BYTES``."""
     cell_bytes = 16 * grid.disk.bins * len(grid.shifts) * references
-    return int(np.clip(BLOCK_BYTES // cell_bytes, 4, 64))
+    return int(np.clip(BLOCK_BYTES // cell_bytes, 4, MOST_IMAGES))
 
 
 def _inner_products(disk, polar, other):

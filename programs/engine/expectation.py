@@ -3,12 +3,13 @@
 Blocks are small (tens of images), so that all scores of a block stay in memory; what survives of it is either the
 dense table of weights or, as soon as posteriors are narrow, a short list of cells.
 """
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from . import cell_kernels, kernels
 from .cells import Cells, Descent, empty_cells
+from .counts import Counts
 from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
 from .visibility import EvenHarmonics, rows_of
@@ -57,7 +58,7 @@ class Block:
     class_weight (K,) of the averages; pose (B, 5): see cell_kernels.mean_poses; chosen (B,) most probable reference;
     robust (B,) mean robust weight and robust_power the sum of u |x|^2; expected_score (B,) of r <x, T a> and
     expected_reference (B,) of r^2 |a|^2, for grey-scale refinement; what the M-step spreads: cells, or dense weights
-    (tile, partial weights of the ``shifts``).
+    (tile, partial weights of the ``shifts``).  counts: what was evaluated.
     """
 
     log_likelihood: np.ndarray
@@ -73,6 +74,7 @@ class Block:
     cells: Cells = None
     dense: list = None
     shifts: np.ndarray = None
+    counts: Counts = field(default_factory=Counts)
 
 
 class Expectation:
@@ -105,30 +107,42 @@ class Expectation:
 
     def block(self, images, coarse=None):
         """Posterior of :class:`Images`, given on this grid's disk and, for a coarse search, on that one's: a Block."""
+        counts = Counts(blocks=1)
+        block = self._search(images, coarse, counts)
+        if block.dense is None:
+            counts.kept_cells = len(block.cells.image)
+        else:
+            counts.flops += sum(self.grid.flops(len(images), weights.shape[-1]) for _, weights in block.dense)
+        block.counts = counts
+        return block
+
+    def _search(self, images, coarse, counts):
         if self.coarse is None:
-            return self._exhaustive(images)
+            return self._exhaustive(images, counts)
         if images.near is not None:
             coarse = replace(coarse, near=images.near.parents(self.descent.children))
-        found = self.coarse.significant(coarse, self.cut)
+        swept = Counts()
+        found = self.coarse.significant(coarse, self.cut, swept)
+        counts.flops, counts.coarse_cells = swept.flops, swept.swept_cells
         if found is None:
-            return self._exhaustive(images)
-        return self._around(*found, images)
+            return self._exhaustive(images, counts)
+        return self._around(*found, images, counts)
 
     # ---- exhaustive search -----------------------------------------------------------------------------------
 
-    def _exhaustive(self, images):
-        scores, tops, top = self._scores(images)
+    def _exhaustive(self, images, counts):
+        scores, tops, top = self._scores(images, counts)
         narrow = _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or images.scale is not None:
             return self._from_cells(*self._extract(scores, tops, top - CUT, images), images)
         return self._dense(scores, top, images)
 
-    def significant(self, images, cut):
+    def significant(self, images, cut, counts):
         """Cells within ``cut`` nats of each image's best in an exhaustive search here, and their log-posteriors.
 
-        None when so many rows are significant that evaluating fine cells one by one would not pay.
+        None when so many rows are significant that evaluating fine cells one by one would not pay.  counts: added to.
         """
-        scores, tops, top = self._scores(images)
+        scores, tops, top = self._scores(images, counts)
         if _share_above(tops, top - cut) > BROAD_SHARE:
             return None
         return self._extract(scores, tops, top - cut, images)
@@ -141,7 +155,7 @@ class Expectation:
             products = self.seen.products(images.visibility, self.power)
         return (products * images.scales(self.references) / 2).astype(np.float32)
 
-    def _scores(self, images):
+    def _scores(self, images, counts):
         """Partial scores per tile, log-posterior of every row's best cell per tile, and of every image's."""
         scores, tops = [], []
         best_of_all = np.full(len(images), -np.inf, np.float32)
@@ -156,6 +170,8 @@ class Expectation:
                 best_of_near_rows(g, self.mirror, images.near.compact, best)
             best = self._log_posterior(best, self.prior[:, tile, images.shifts], images.power, scales[:, tile])
             np.maximum(best_of_all, best.max((0, 2)), out=best_of_all)
+            counts.flops += self.grid.flops(len(images), g.shape[-1])
+            counts.swept_cells += best.size // (1 if self.mirror else 2) * self.grid.disk.n_psi
             scores.append(g)
             tops.append(best)
         return scores, tops, best_of_all
@@ -230,15 +246,16 @@ class Expectation:
 
     # ---- a list of cells -------------------------------------------------------------------------------------
 
-    def _around(self, cells, logp, images):
+    def _around(self, cells, logp, images, counts):
         """Evaluate the fine cells that coarse ones (with their log-posteriors) stand for, and on to the peaks."""
         half = rows_of(self._half_power(images))
-        cells, logp, top = self.descent.run(cells, logp, len(images), lambda keys: self._score(keys, images, half))
+        cells, logp, top = self.descent.run(cells, logp, len(images),
+                                            lambda keys: self._score(keys, images, half, counts))
         keep = np.flatnonzero(logp > top[cells.image] - CUT)
         keep = keep[np.lexsort((cells.angle[keep], cells.image[keep], cells.row[keep]))]
         return self._from_cells(cells.select(keep), logp[keep], images)
 
-    def _score(self, keys, images, half):
+    def _score(self, keys, images, half, counts):
         """The cells with these sorted keys and their log-posteriors, without cells that images cannot be in.
 
         half: half of the references' power, see visibility.rows_of.
@@ -247,8 +264,9 @@ class Expectation:
         if images.near is not None:
             keys = images.near.only(keys)
         image, row, angle, score, gain = empty_cells(len(keys))
-        grid.score_cells(keys, images.x, self.templates.reshape(-1, *grid.disk.shape), half, self.seen.bins,
-                         (image, row, angle, score))
+        counts.fine_cells += len(keys)
+        counts.fine_rows += grid.score_cells(keys, images.x, self.templates.reshape(-1, *grid.disk.shape), half,
+                                             self.seen.bins, (image, row, angle, score))
         logp = np.empty(len(keys), np.float32)
         cell_kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
                                   len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),

@@ -131,6 +131,10 @@ class Grid:
             np.matmul(table, product.reshape(bins, -1), out=g[out])
         return g.reshape(4, bins, count, width)
 
+    def flops(self, images, templates):
+        """Floating-point operations of the products of :meth:`scores`, and of its adjoint."""
+        return 8.0 * images * templates * (int(self.disk.widths.sum()) + self.disk.bins**2)
+
     def spread(self, weights, x, sums):
         """Adjoint of :meth:`scores`: add images x, weighted by partial weights (4, half, B, T), to sums (T, 2, ...)."""
         bins, count, width = self.disk.bins, len(x), weights.shape[-1]
