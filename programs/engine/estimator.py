@@ -151,6 +151,9 @@ class Estimator:
         estep = self._estep(model, particles.part(self.part), settings, grid, coarse)
         found = estep.run(self.own(rows), progress)
         self.counts = estep.counts
+        if probabilities is not None and self.ranks.size > 1:
+            every = np.sort(rows)
+            probabilities[every] = self.ranks.gather(probabilities[every[self._are_ours(every)]])
         return self._of_all(found, particles, rows)
 
     def _pass(self, probabilities):
