@@ -39,36 +39,29 @@ class Products:
 def counted_products():
     """Counts the products of all programs' searches: a :class:`Products`."""
     from mlalign.programs.engine.correlation import Search
+    from mlalign.programs.engine.estimator import Estimator
     from mlalign.programs.engine.harmonics import Orders
-    from mlalign.programs.engine.search import Grid
     counted = Products()
 
-    def disk(grid, images, templates):
-        counted.add(4, grid.disk.bins, images, templates, grid.disk.width + grid.disk.bins)
+    def of_em(estimator, *arguments):
+        counted.flops += estimator.counts.flops
 
-    def of_grid_scores(grid, x, templates, *rest):
-        disk(grid, len(x), len(templates))
+    def of_scores(orders, x, templates, table, *rest):
+        of_orders(orders, len(x), len(templates), len(table))
 
-    def of_grid_spread(grid, weights, x, sums):
-        disk(grid, len(x), len(sums))
+    def of_spread(orders, weights, x, table, sums):
+        of_orders(orders, len(x), len(sums), len(table))
 
-    def of_orders_scores(orders, x, templates, table, *rest):
-        orders_of(orders, len(x), len(templates), len(table))
-
-    def of_orders_spread(orders, weights, x, table, sums):
-        orders_of(orders, len(x), len(sums), len(table))
-
-    def orders_of(orders, rows, templates, angles):
+    def of_orders(orders, rows, templates, angles):
         lengths = sum((part.stop - part.start) * (2 if m else 1) for m, part in enumerate(orders.slices))
         counted.add(rows, templates, lengths)
         counted.add(angles, 2 * orders.highest + 1, rows, templates)
 
-    def of_search_scores(search, x, templates, *rest):
+    def of_rings(search, x, templates, *rest):
         counted.add(4, *x.shape[1:], templates.shape[3])
 
-    sites = ((Grid, "scores", of_grid_scores), (Grid, "spread", of_grid_spread),
-             (Orders, "scores", of_orders_scores), (Orders, "spread", of_orders_spread),
-             (Search, "_scores", of_search_scores))
+    sites = ((Estimator, "expect", of_em), (Orders, "scores", of_scores), (Orders, "spread", of_spread),
+             (Search, "_scores", of_rings))
     with ExitStack() as stack:
         for owner, name, count in sites:
             stack.enter_context(patch.object(owner, name, _counting(getattr(owner, name), count)))
@@ -76,9 +69,11 @@ def counted_products():
 
 
 def _counting(method, count):
+    """A method that counts after each call."""
     def counting(*arguments, **named):
+        result = method(*arguments, **named)
         count(*arguments)
-        return method(*arguments, **named)
+        return result
     return counting
 
 

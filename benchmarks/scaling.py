@@ -198,10 +198,9 @@ def _draw(path, panels):
         for line, points in lines.items():
             x, y = np.array(points, float).T
             panel.loglog(x, y, "o-", ms=4, label=line)
-        first = np.array([points[0] for points in lines.values()], float)
-        ends = np.array([min(p[0][0] for p in lines.values()), max(p[-1][0] for p in lines.values())], float)
+        x, y = np.array(max(lines.values(), key=lambda points: points[0][1]), float).T
         slope = -1 if name in ("threads", "ranks") else EXPECTED.get(name, 1)
-        panel.loglog(ends, first[:, 1].max() * (ends / ends[0]) ** slope, "k:", lw=1, label=f"slope {slope}")
+        panel.loglog(x, 1.3 * y[0] * (x / x[0]) ** slope, "k:", lw=1, label=f"slope {slope}")
         panel.set(xlabel=name, ylabel="wall s" if slope < 0 else "CPU s per iteration")
         ticks = sorted({x for points in lines.values() for x, _ in points})
         panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=30 if max(ticks) > 999 else 0)
