@@ -43,6 +43,7 @@ def parser():
     add_references(p)
     add_iterations(p)
     running = options.add_run_control(p)
+    options.add_gpu(running)
     running.add_argument("--trymindiff_factor", type=number(float), default=0.9, metavar="F",
                          help="accepted for old command lines; there is nothing to guess here, so it does nothing")
     return p

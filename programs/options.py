@@ -110,6 +110,16 @@ def add_run_control(parser):
     return group
 
 
+def add_gpu(group, note=""):
+    """The GPU, in the programs that can use one; added to the group of :func:`add_run_control`.
+
+    note: what else is to know.
+    """
+    group.add_argument("--gpu", type=gpus, default=None, metavar="N[,N...]",
+                       help="compute on this NVIDIA GPU, counted from 0; of several, the MPI processes of a machine "
+                            f"take one each in turn; needs CuPy (pip install cupy-cuda12x){note}")
+
+
 # ---- the 2-D maximum-likelihood programs, whose options are mostly the same
 
 def add_references(group, oroot):
@@ -188,10 +198,7 @@ def add_iterations2d(parser):
 
 def add_running2d(parser):
     running = add_run_control(parser)
-    running.add_argument("--gpu", type=gpus, default=None, metavar="N[,N...]",
-                         help="compute on this NVIDIA GPU, counted from 0; of several, MPI processes take one each in "
-                              "turn; needs CuPy (pip install cupy-cuda12x); --fast then samples as finely as without "
-                              "it, for a GPU searches everything at once")
+    add_gpu(running, "; does not search coarse to fine: with --fast, too, everything is scored")
     running.add_argument("--save_memB", action="store_true", help="search shifts up to 3 instead of 4 deviations")
     running.add_argument("--save_memA", action="store_true",
                          help="accepted for old command lines; nothing to save here")

@@ -7,14 +7,15 @@ import numpy as np
 from tqdm import tqdm
 
 from .engine import resolution
-from .engine.backend import Workers
+from .engine.backend import Workers, open_device
 from .engine.ball import Ball
 from .engine.coverage import Coverage
+from .engine.device_volumes import volume_estimator
 from .engine.focused import Focus
 from .engine.parallel import ALONE, part_of, run_on, started
 from .engine.resampling import resampled
 from .engine.subtomograms import Subtomograms
-from .engine.volume_estimator import VolumeEstimator, one_hot
+from .engine.volume_estimator import one_hot
 from .engine.volume_model import Rules, maximise, regularised, signal_change
 from .errors import UserError
 from .geometry3d import angular_distance
@@ -80,7 +81,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def run(self):
-        self.workers = Workers(self.options.thr)
+        self.workers = Workers(self.options.thr, open_device(self.options.gpu, self.ranks.local))
         try:
             with self.files.held(self.ranks.first):
                 self._run()
@@ -91,6 +92,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         options = self.options
         self.inputs.check_voxels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
+        where = f", on {self.workers.device.name}" if self.workers.device else ""
         if resumed is None:
             if self.ranks.first:
                 self.files.forget(keep=(options.input, options.doc, options.ref, options.frac, options.mask))
@@ -98,7 +100,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} volumes of {self.source.size} voxels, {self.references} "
                      f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}"
-                     f"{self.ranks.words()}")
+                     f"{self.ranks.words()}{where}")
             warning = self.ranks.first and self.inputs.normalisation_warning()
             if warning:
                 self.log(warning)
@@ -108,7 +110,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
             self.ranks.wait()               # until all have read what the first may remove
             if self.ranks.first:
                 self.files.forget(after=resumed)
-            self.log(f"continuing after iteration {resumed}")
+            self.log(f"continuing after iteration {resumed}{where}")
         while not self._done():
             self._iterate()
         self._finish()
@@ -165,7 +167,7 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         self.coverage = Coverage(self.ball, any(region.radial for region in self.inputs.regions))
         self.bank = Subtomograms(part_of(self.source, self.part), self.ball, self.coverage, self.inputs.regions,
                                  self.inputs.region_of[self.part], self.options.memory * GIB, self.workers)
-        self.estimator = VolumeEstimator(self.bank, self.ball, self.coverage, self.workers, self.ranks, self.part)
+        self.estimator = volume_estimator(self.bank, self.ball, self.coverage, self.workers, self.ranks, self.part)
         self.search.growing = maxres < self.stage.maxres
 
     def _wanted_radius(self, sigma_offset):

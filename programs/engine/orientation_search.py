@@ -196,6 +196,14 @@ class Templates:
         self.coverage.spread(found.weights.sum(1, keepdims=True), particle.weights, self.tables[1], covered)
         return sums, covered
 
+    def zero_sums(self):
+        """Where particles, weighted, are added up: of their rows (K D, P), and of their weights (K D, Pw)."""
+        return np.zeros(self.vectors.shape, np.float32), np.zeros(self.power.shape, np.float32)
+
+    def turn_all_back(self, sums):
+        """The references' sums float64, (K, P) and (K, Pw), of both sums of their templates."""
+        return [self.turn_back(one, layout) for one, layout in zip(sums, (self.layout, self.coverage))]
+
     def turn_back(self, sums, layout):
         """The references' sums float64 (K, P) of those of their templates (K D, P)."""
         out = np.zeros((self.classes, sums.shape[1]))

@@ -136,25 +136,38 @@ class VolumeEstimator:
         for half in (0, 1):
             mine = rows[half_of[rows] == half]
             if templates is None or len(model.vectors) > 1:
-                templates = Templates.of(self.ball, self.coverage, model.of_half(half), 1 / model.variance,
-                                         model.log_class(), plan.orientations)
-            sums = np.zeros(templates.vectors.shape, np.float32)
-            covered = np.zeros(templates.power.shape, np.float32)
-            work = partial(self._one, model, templates, plan)
-            for start in range(0, len(mine), self.workers.threads):
-                some = mine[start : start + self.workers.threads]
-                for i, (found, more, more_covered) in zip(some, self.workers.map(work, some)):
-                    sums[found.templates] += more
-                    covered[found.templates] += more_covered
+                templates = self._templates(self.ball, self.coverage, model.of_half(half), 1 / model.variance,
+                                            model.log_class(), plan.orientations)
+            sums, together = templates.zero_sums(), self._together(templates, plan)
+            for start in range(0, len(mine), together):
+                some = mine[start : start + together]
+                for i, found in zip(some, self._search(model, templates, plan, some, sums)):
                     self._gather(totals, half, i, found, plan, ours)
                 if progress:
                     progress(len(some))
-            totals.sums[half] = templates.turn_back(sums, self.ball.layout)
-            totals.coverage[half] = templates.turn_back(covered, self.coverage.layout)
+            totals.sums[half], totals.coverage[half] = templates.turn_all_back(sums)
         if self.ranks.size > 1:
             for name, column in vars(ours.of_all(self.ranks)).items():
                 getattr(poses, name)[:] = column
         return self.ranks.total(totals, constant=("step",))
+
+    # ---- what happens elsewhere on a GPU, see :mod:`.device_volumes` ----------------------------------------------
+
+    def _templates(self, *arguments):
+        return Templates.of(*arguments)
+
+    def _together(self, templates, plan):
+        """Number of particles that are searched at a time."""
+        return self.workers.threads
+
+    def _search(self, model, templates, plan, some, sums):
+        """Yield what is found of the particles ``some``, which are added to ``sums``."""
+        for found, more, covered in self.workers.map(partial(self._one, model, templates, plan), some):
+            sums[0][found.templates] += more
+            sums[1][found.templates] += covered
+            yield found
+
+    # ---- the parts of a pass --------------------------------------------------------------------------------------
 
     def _one(self, model, templates, plan, i):
         particle = self._particle(model, plan, i)

@@ -4,11 +4,13 @@ import sys
 import numpy as np
 import pytest
 
+from mlalign.programs import ml_tomo
 from mlalign.programs.scoring import score
 from mlalign.tests.programs.conftest import PROGRAMS, run_program
 from mlalign.tests.programs.engine.strict_cupy import StrictCupy
 from mlalign.tests.programs.measures import correlation
 from mlalign.tests.programs.test_ml_align2d_errors import the_line
+from mlalign.tests.programs.tomo_planted import POSES
 
 pytestmark = pytest.mark.programs(*PROGRAMS)
 
@@ -81,3 +83,27 @@ def test_errors(error, cupy, monkeypatch, tmp_path):
     cupy.free = 1000
     assert "not enough memory on the GPU" in error("--gpu", "0", "--nref", "2")
     assert not list(tmp_path.glob("*classes*"))
+
+
+# ---- subtomograms
+
+@pytest.mark.parametrize("options", ["", "--maxCC --dont_impute"])
+def test_subtomograms(tomo_scene, cupy, options):
+    before = cupy.made
+    found, expected = (tomo_scene.classified(f"{options} {more}") for more in ("--gpu 1 --thr 2", ""))
+    assert cupy.made > before and "on GPU 1 (stand-in)" in found.log
+    one, other = found.particles, expected.particles
+    np.testing.assert_array_equal(one["ref"], other["ref"])
+    for label in POSES:
+        np.testing.assert_allclose(one.numbers(label), other.numbers(label), atol=0.01, err_msg=label)
+    np.testing.assert_allclose(found.averages, expected.averages, atol=1e-3 * np.abs(expected.averages).max())
+    assert found.info()["logLikelihood"] == pytest.approx(expected.info()["logLikelihood"], rel=1e-5)
+
+
+def test_errors_of_ml_tomo(tomo_scene, monkeypatch, tmp_path, capfd):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(SystemExit) as stop:
+        ml_tomo.main(["-i", tomo_scene.planted.particles, "--missing", tomo_scene.planted.missing, "--nref", "1",
+                      "--oroot", f"{tmp_path}/out", "--gpu", "0"])
+    assert stop.value.code == 2 and not any(tmp_path.iterdir())
+    assert "pip install cupy-cuda12x" in the_line("ml_tomo", capfd.readouterr().err)
