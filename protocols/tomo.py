@@ -50,7 +50,7 @@ class MlalignProtMLTomo(ProgramProtocol, BASE):
     _devStatus = NEW
     _program = "ml_tomo"
     _prefix = "mltomo"
-    RESUMABLE = ("--iter", "--eps", "--thr", "--memory")
+    RESUMABLE = ("--iter", "--eps", "--thr", "--gpu", "--memory")
 
     @property
     def _possibleOutputs(self):

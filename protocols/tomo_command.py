@@ -6,6 +6,7 @@ from mlalign.programs.errors import UserError
 from mlalign.programs.tomo_options import contradictions
 
 from .base import command_line
+from .gpu import gpu_option
 from .tomo_form import CLASSES, EVERYTHING, NOTHING, REGIONS, SHIFTS
 
 # the parameter of the form that an option of the program is
@@ -22,7 +23,8 @@ PARAMETER_OF = {
     "--noise": "stdNoise", "--fix_sigma_noise": "fixSigmaNoise", "--sigma_shells": "sigmaShells",
     "--offset": "stdOrig", "--fix_sigma_offset": "fixSigmaOffset", "--frac": "fractions",
     "--fix_fractions": "fixFrac", "--iter": "numberOfIterations", "--eps": "eps", "--memory": "memory",
-    "--random_seed": "randomSeed", "--thr": "numberOfThreads", "--keep_angles": "copyAlignment",
+    "--random_seed": "randomSeed", "--thr": "numberOfThreads", "--gpu": "gpuList",
+    "--keep_angles": "copyAlignment",
 }
 _OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z]\w*")
 
@@ -91,6 +93,7 @@ def tomo_options(protocol):
         "--eps": p.eps.get() if classifying else None,
         "--random_seed": p.randomSeed.get(),
         "--thr": p.numberOfThreads.get(),
+        "--gpu": gpu_option(p),
         "--memory": p.memory.get(),
     }
 

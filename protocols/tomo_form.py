@@ -10,6 +10,7 @@ from pyworkflow.protocol.params import (
 )
 
 from .form import FormWriter
+from .gpu import define_gpu
 from .tomo_base import INPUT, REFERENCES, note
 from .tomo_help import MANUAL
 
@@ -33,6 +34,7 @@ def define_form(form):
     define_search(writer)
     define_model(writer)
     define_iterations(writer)
+    define_gpu(form)
     form.addParallelSection(threads=2, mpi=0)
 
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from mlalign.tests.protocols.scipion import new_ml2d, new_mlf2d
+from mlalign.tests.protocols.test_options import BESIDE_THREADS
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -51,7 +52,7 @@ def shown(form, name):
 
 def test_every_parameter_has_a_widget(form):
     wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
-    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName", "useGpu", "gpuList"}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName", *BESIDE_THREADS}
 
 
 @pytest.mark.parametrize("switch, value, appears, vanishes", [

@@ -7,6 +7,7 @@ import pytest
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
 from mlalign.tests.protocols.subtomograms import new_tomo
 from mlalign.tests.protocols.test_form import check_conditions, set_value, shown, window
+from mlalign.tests.protocols.test_options import BESIDE_THREADS
 
 pytestmark = pytest.mark.skipif("DISPLAY" not in os.environ, reason="no display, and no Xvfb to make one")
 
@@ -21,7 +22,7 @@ def form(tomography):
 
 def test_every_parameter_has_a_widget(form):
     wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
-    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName"}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName", *BESIDE_THREADS}
 
 
 @pytest.mark.parametrize("switch, value, appears, vanishes", [

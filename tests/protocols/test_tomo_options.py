@@ -6,7 +6,7 @@ from mlalign.protocols.base import command_line
 from mlalign.protocols.tomo_command import PARAMETER_OF, in_words, option_errors, stage_iterations, words
 from mlalign.protocols.tomo_form import CLASSES, NOTHING, SHIFTS
 from mlalign.tests.protocols.subtomograms import new_tomo
-from mlalign.tests.protocols.test_options import changed, check_that_shown_is_what_counts, parameters
+from mlalign.tests.protocols.test_options import BESIDE_THREADS, changed, check_that_shown_is_what_counts, parameters
 
 GIVEN = {"generateReferences": False}
 LOCAL = {"angSearch": "50"}
@@ -57,6 +57,8 @@ ALL = {
     "eps": (1e-3, {}),
     "memory": (2.5, {}),
     "numberOfThreads": (3, {}),
+    "useGpu": (True, {}),
+    "gpuList": ("1,3", {"useGpu": True}),
 }
 # what is written to the converted input instead: another value, what must be set for it to count
 CONVERTED = {
@@ -114,7 +116,7 @@ def test_parameter_reaches_the_converted_input(protocol, name):
 def test_the_form_shows_what_counts_and_nothing_else(protocol, setting):
     with changed(protocol, setting):
         ml_tomo.parser().parse_args(command_line(protocol._options()))
-        check_that_shown_is_what_counts(protocol, ALL, {*setting, *SAYS_LITTLE})
+        check_that_shown_is_what_counts(protocol, ALL, {*setting, *SAYS_LITTLE, *BESIDE_THREADS})
 
 
 @pytest.mark.parametrize("kind, shown", [
