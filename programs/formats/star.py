@@ -368,13 +368,13 @@ def _needs_quotes(values):
     for start in range(0, len(values), CHUNK):
         part = values[start:start + CHUNK]
         text = "\n".join(["", *map(str, part), ""])
-        if len(text.split()) != len(part) or "\n\n" in text or any("\n" + mark in text for mark in _SPECIAL_BEGINNINGS):
+        if "\n".join(["", *text.split(), ""]) != text or any("\n" + mark in text for mark in _SPECIAL_BEGINNINGS):
             return True
     return False
 
 
 def _quoted(word):
     quote = "'" if '"' in word else '"'
-    if quote in word or "\n" in word:
-        raise ValueError(f"{word!r} cannot be written to a STAR file")
+    if quote in word or "\n" in word or "\r" in word:
+        raise UserError(f"{word!r} cannot be written to a STAR file, expected no line end and one kind of quotes at most")
     return quote + word + quote

@@ -26,6 +26,7 @@ def whole_file(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished(temporary):
+            _create(temporary)
             yield temporary
             _sync(temporary)
             os.replace(temporary, path)
@@ -63,6 +64,13 @@ def remove_leftovers(folder, owned):
         match = _TEMPORARY.fullmatch(temporary.name)
         if match and owned(str(temporary.with_name(match[1]))):
             temporary.unlink(missing_ok=True)
+
+
+def _create(path):
+    """Make an empty file that is certainly ours: in a folder that others write to a link may wait by its name."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)         # of a killed process that had our number
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _remove_ours(path, ours):
