@@ -92,15 +92,18 @@ class EStep:
     def run(self, rows, progress=None):
         """:class:`.model.Statistics` of the images ``rows``.  progress: called with the number of images done."""
         total = self._zero()
-        for half in (0, 1):
-            done = None
-            sums = self._zero_sums()
-            for portion in self._portions(rows[rows % 2 == half]):
-                portion = self._alike_in_reach(portion)
-                blocks = np.array_split(portion, -(-len(portion) // self._block_size()))
-                for found in self._search_all(blocks):
+        halves = [self._portions(rows[rows % 2 == half]) for half in (0, 1)]
+        # one queue of all blocks: workers go on with the second half while the first one's sums are finished
+        search = self._search_all(block for half in halves for portion in half for block in self._blocks(portion))
+        for half, portions in enumerate(halves):
+            done, sums = None, self._zero_sums()
+            for portion in portions:
+                left = len(portion)
+                while left:
+                    found = next(search)
                     self._spread(found, sums)
                     self._gather(total, half, found)
+                    left -= len(found.x)
                     if progress:
                         progress(len(found.x))
                 self._wait_for_sums()
@@ -142,6 +145,10 @@ class EStep:
         return self.grid.unshifted(sums, self.workers.map)
 
     # ---- the parts of a pass --------------------------------------------------------------------------------------
+
+    def _blocks(self, portion):
+        """The images of a portion in blocks that are searched together."""
+        return np.array_split(self._alike_in_reach(portion), -(-len(portion) // self._block_size()))
 
     def _block_size(self):
         size = block_size(self.grid, self.model.references)
