@@ -109,8 +109,7 @@ class Ball:
         for start, stop in zip(starts, [*starts[1:], len(shifts)]):
             x, y = shifts[start, :2]
             around = points.around(samples * self._wave(0, x) * self._wave(1, y))
-            cosine, sine = zip(*(self._height(z) for z in shifts[start:stop, 2]))
-            shift_along_z(around, np.stack(cosine), np.stack(sine), even, odd, start)
+            shift_along_z(around, *self._heights(shifts[start:stop, 2]), even, odd, start)
         return self._compress(points.along(even, odd))
 
     @cached_property
@@ -121,10 +120,12 @@ class Ball:
         """exp(-i k shift) at the points, of a shift along x (axis 0) or y."""
         return self._kept("xy"[axis], shift, lambda: self._phase(np.float32(shift) * self._kxyz[axis]))
 
-    def _height(self, shift):
-        """Cosine and sine (rings, J) of k_z times a shift along z."""
-        angle = np.outer(self.points.cosines, self.k * shift)
-        return self._kept("z", shift, lambda: (np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)))
+    def _heights(self, shifts):
+        """Cosines and sines (S, rings, J) of k_z times shifts (S,) along z."""
+        def make():
+            angle = np.stack([np.outer(self.points.cosines, self.k * shift) for shift in shifts])
+            return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+        return self._kept("z", tuple(shifts), make)
 
     def _kept(self, kind, shift, make):
         """What ``make`` gives, kept: the shifts of a grid come again and again."""
