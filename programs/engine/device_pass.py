@@ -12,6 +12,7 @@ from .spectral_pass import SpectralEStep
 
 RESIDENT_SHARE = 0.4      # of the device's free memory that images' harmonics may take
 UPLOADED = 1024           # images at a time
+READ_TOGETHER = 128       # images, by each of the workers
 
 
 class DeviceBank:
@@ -36,7 +37,8 @@ class DeviceBank:
         return folded(self._device.xp, self._device.put(harmonics), self._sign)
 
     def _upload(self, rows):
-        return self._folded(self._bank.read(rows)[0])
+        parts = np.array_split(rows, -(-len(rows) // READ_TOGETHER))
+        return self._folded(np.concatenate(self._bank.workers.map(lambda some: self._bank.read(some)[0], parts)))
 
     def _harmonics(self, rows):
         """Folded harmonics (B, bins, 2 width) of images, which stay here from their first use on if they fit."""
