@@ -4,6 +4,7 @@ Every rank holds the whole state of a run and takes the same decisions; it works
 Sums are added up in the order of the ranks, slice by slice, each slice by one rank that sends it to all: they are the
 same to the last bit everywhere, whatever the MPI library, and every rank sends about twice their size at most.
 """
+import os
 import platform
 import sys
 import time
@@ -79,7 +80,7 @@ class Alone:
         """Say why and end all ranks, after an error in one of them; alone, nothing: the error will be reported."""
 
     def words(self):
-        """How many they are, to end a line with."""
+        """How many they are and where, to end a line with; asked by all of them."""
         return ""
 
     def told(self):
@@ -112,21 +113,13 @@ class Ranks(Alone):
     """
 
     def __init__(self, asked="--MPI", size=1):
-        try:
-            import mpi4py
-            mpi4py.rc.thread_level = "funneled"          # MPI is called by one thread
-            from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:
-            raise UserError(f"{asked}: mpi4py cannot be used ({str(error).splitlines()[0]}), expected `pip install "
-                            "mpi4py` and an MPI library, and a start by mpirun") from error
-        self._mpi, self._world = MPI, MPI.COMM_WORLD
+        self._mpi = MPI = _mpi_of(asked)
+        self._world = MPI.COMM_WORLD
         self.rank, self.size = self._world.Get_rank(), self._world.Get_size()
         self.first, self.local = self.rank == 0, place().local
         self.sent, self.waited, self.exchanged = 0, 0.0, 0.0
         if self.size == 1 < size:
-            library = MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")
-            raise UserError(f"{asked}: mpi4py uses another MPI ({library}), to which each of the processes is the only "
-                            "one; expected the mpirun of that MPI, or mpi4py built with this one's")
+            raise _another(asked, MPI)
 
     def part(self, count, multiple=1):
         if count < self.size * multiple:
@@ -234,8 +227,37 @@ class Ranks(Alone):
             self._world.Abort(status)
 
     def words(self):
-        return f", shared by {self.size} processes"
+        every = self._world.allgather((platform.node(), os.getpid()))
+        hosts = "; ".join(f"{host}: {' '.join(str(number) for name, number in every if name == host)}"
+                          for host in dict(every))
+        return (f", shared by {self.size} processes ({hosts}); should one of them end, all do, and a continued run "
+                "goes on from its last iteration")
 
     def told(self):
         return (f"{self.size} processes: the first sent {self.sent / 1e6:.3g} MB, exchanged for {self.exchanged:.1f} s "
                 f"and waited {self.waited:.1f} s for the others")
+
+
+def _mpi_of(asked):
+    """The module mpi4py.MPI, ready for use; :class:`UserError` where it cannot be.  asked: what needs it."""
+    try:
+        import mpi4py
+        mpi4py.rc(initialize=False, finalize=True)          # with another launcher's library that would be fatal
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"{asked}: mpi4py cannot be used ({str(error).splitlines()[0]}), expected `pip install mpi4py` "
+                        "and an MPI library, and a start by mpirun") from error
+    if not MPI.Is_initialized():
+        if place().kind == "Open MPI" and _library(MPI).startswith(("MPICH", "Intel")):
+            raise _another(asked, MPI)
+        MPI.Init_thread(MPI.THREAD_FUNNELED)                # it is called by one thread
+    return MPI
+
+
+def _library(MPI):
+    return MPI.Get_library_version().split(",")[0].split("\n")[0].strip("\0 ")
+
+
+def _another(asked, MPI):
+    return UserError(f"{asked}: this is the mpirun of another MPI than mpi4py uses ({_library(MPI)}), expected the one "
+                     "that belongs to it")
