@@ -80,7 +80,8 @@ class Classification(Passes, Resumable):
         options = self.options
         self.inputs.check_pixels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
-        where = f", on {estimator.workers.device.name}" if estimator.workers.device else ""
+        where = self.ranks.words()
+        where += f", on {estimator.workers.device.name}" if estimator.workers.device else ""
         self._find_interrupted(0 if resumed is None else resumed + 1)
         self.ranks.wait()                   # until all have looked at what the first may remove
         if resumed is None and self._interrupted is not None:
@@ -92,7 +93,7 @@ class Classification(Passes, Resumable):
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} images of {self.source.size} px, "
-                     f"{self.references} references, random seed {self.seed}{self.ranks.words()}{where}")
+                     f"{self.references} references, random seed {self.seed}{where}")
             if options.save_memA:
                 self.log("note: --save_memA has nothing to save here and is ignored")
             warning = self.ranks.first and self.inputs.normalisation_warning(options.norm)

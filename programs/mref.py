@@ -339,7 +339,7 @@ class Alignment:
         self.ranks.wait()                       # until all have read what the first may remove
         if self.ranks.first:
             self.files.forget(after=iteration)
-        self.log(f"continuing after iteration {iteration}")
+        self.log(f"continuing after iteration {iteration}{self.ranks.words()}")
 
     def _check_same_run(self, meta):
         """:class:`UserError` when a checkpoint belongs to other images or another number of references."""

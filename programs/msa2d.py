@@ -365,7 +365,7 @@ class Classification:
         if self._first:
             self.files.forget(after=cycle)
             self.files.write_parameters(self.options)
-        self.log(f"continuing after cycle {cycle}")
+        self.log(f"continuing after cycle {cycle}{self.ranks.words()}")
 
     @property
     def _first(self):

@@ -92,15 +92,15 @@ class TomoClassification(TomoStart, TomoAverages, TomoResumable):
         options = self.options
         self.inputs.check_voxels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
-        where = f", on {self.workers.device.name}" if self.workers.device else ""
+        where = self.ranks.words()
+        where += f", on {self.workers.device.name}" if self.workers.device else ""
         if resumed is None:
             if self.ranks.first:
                 self.files.forget(keep=(options.input, options.doc, options.ref, options.frac, options.mask))
             if options.resume:
                 self.log(f"nothing to continue under {options.oroot}: starting anew")
             self.log(f"{self.program}: {self.source.count} volumes of {self.source.size} voxels, {self.references} "
-                     f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}"
-                     f"{self.ranks.words()}{where}")
+                     f"references, {len(self.inputs.regions)} missing regions, random seed {self.seed}{where}")
             warning = self.ranks.first and self.inputs.normalisation_warning()
             if warning:
                 self.log(warning)

@@ -15,9 +15,10 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 
 from ..errors import UserError, ending
-from .launcher import MOST_TURNS, TURN, place
+from .launcher import place
 
 LONGEST_NAP = 0.02        # s between looks at whether all are there
+LONGEST_TURN = 3          # s that a rank waits for those before it to say what went wrong
 
 
 def started(asked=""):
@@ -214,7 +215,7 @@ class Ranks(Alone):
 
     def abort(self, program, error, advice=""):
         # what one of them has met all may have met: the first says so, the others if it cannot
-        time.sleep(TURN * min(self.rank, MOST_TURNS))
+        time.sleep(min(self.rank, LONGEST_TURN))
         where = f"process {self.rank + 1} of {self.size} on {platform.node()}"
         status, line = ending(program, error, advice) or (1, None)
         if line is None:
