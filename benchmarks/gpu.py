@@ -1,16 +1,18 @@
-"""Iterations of ml_align2d and mlf_align2d on a GPU beside those on the CPU: the same results, and in which time?
+"""Iterations of ml_align2d, mlf_align2d and ml_tomo on a GPU beside those on the CPU: the same, and in which time?
 
     python benchmarks/gpu.py [--gpu N]
 
 Simulated images of 64 px up to Nyquist, with mirrors, 5 degrees, 197 shifts, behind CTFs in white noise.  EM starts
 from the true references, settles on the GPU, and then takes one and the same iteration on the GPU and on the CPU (all
 cores unless --thr says otherwise; exact search on both).  Seconds are those of E-step and M-step together; of the GPU
-the fastest of a few iterations, so images are on it already when they fit.
+the fastest of a few iterations, so images are on it already when they fit.  For ml_tomo the first iteration of
+tomo_speed.py: subtomograms of 32 voxels, 15 degrees, 3 voxels of shift, whose shifted copies are made before.
 
 The GPU's results pass when, against the CPU's,
     the log-likelihood differs by at most 0.001 nats an image,
     the new class averages differ by at most 0.0001 of their norm,
-    at most one image in 1000 has another class, mirror state, an angle 0.1 degrees or a shift 0.02 px away.
+    at most one image in 1000 has another class, mirror state, an angle 0.1 degrees or a shift 0.02 px away;
+of ml_tomo 0.01 nats a subtomogram, and at most one in 100 with another class or pose.
 When anything does not, the exit status is 1; without a usable GPU it is 2.
 
 Shares: the matrix products' operations, and the bytes of their operands and results (each counted once), per second,
@@ -22,15 +24,24 @@ import os
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import tomo_speed
 from climb import Images
 from common import Table, parser, print_machine
 from mlf2d_speed import MAX_SHIFT, ml2d, mlf2d, simulated
+from tomo_speed import Case
 
 from mlalign.programs.engine.backend import Device, Workers, open_device
+from mlalign.programs.engine.ball import Ball
+from mlalign.programs.engine.coverage import Coverage
+from mlalign.programs.engine.device_volumes import volume_estimator
 from mlalign.programs.engine.em import Particles
 from mlalign.programs.engine.estimator import Settings
+from mlalign.programs.engine.subtomograms import Subtomograms
+from mlalign.programs.engine.volume_estimator import Poses
+from mlalign.programs.engine.volume_model import Rules, maximise
 from mlalign.programs.errors import UserError
 
 NATS, AVERAGES, SHARE = 1e-3, 1e-4, 1e-3        # tolerances, see above
@@ -39,6 +50,7 @@ SETTLE, REPEATS = 6, 3
 MATRIX, COPIED = 8192, 2**28                    # side of the large product; elements copied
 FREE = 2**30                                    # bytes, where NumPy plays the GPU
 SIZES = (3, 5000), (10, 20000), (50, 5000)      # classes, images
+VOLUMES = Case(60, 32, references=2), Case(60, 32, references=8)
 MODES = {"": {}, "student, norm": {"df": 6.0, "norm": True}}
 
 
@@ -89,56 +101,120 @@ def rates(device, side, copied):
 
 
 class Compared:
-    """One iteration from one model on a GPU and on the CPU; seconds, counts, and the differences of the results."""
+    """One iteration on a GPU and on the CPU: seconds, what the GPU did, and the differences of the results.
 
-    def __init__(self, program, images, ctf, references, modes, device, threads):
+    A sub-class has ``count`` particles, makes an estimator for workers (``_estimator``), takes an iteration of it
+    (``_iteration``: statistics, new averages, poses), and knows which poses are not the same (``_apart``).
+    """
+
+    nats_allowed, share_allowed = NATS, SHARE
+
+    def __init__(self, device, threads):
         counted = Counted(device.xp)
         workers = Workers(threads, Device(counted, device.free)), Workers(threads)
-        settings = Settings(mirror=True, psi_step=5.0, max_shift=MAX_SHIFT, **modes)
-        make, first = program(images, ctf, settings)
-        on_gpu, on_cpu = map(make, workers)
-        for estimator in (on_gpu, on_cpu):
-            estimator.enter(0.5)
-        self.particles = Particles.unknown(images.count)
-        self.model = first(on_gpu, on_gpu.disk.polar(references.astype(np.float32)))
-        for _ in range(SETTLE):
-            self.model = self._iteration(on_gpu, self.particles)[1]
-        found = [self._iteration(on_gpu, self._copied()) for _ in range(REPEATS)]
-        counted.flops = counted.bytes = 0
-        found.append(self._iteration(on_gpu, self._copied()))
-        self.flops, self.bytes = counted.flops, counted.bytes
-        self.gpu = min(one[2] for one in found)
-        # the same harmonics, not the same disk object: models tell disks apart
-        self.model = replace(self.model, disk=on_cpu.disk)
-        expected = self._iteration(on_cpu, self._copied())
-        self.cpu = expected[2]
-        self._compare(found[-1], expected, images.count)
-        for one in workers:
-            one.close()
+        try:
+            on_gpu, on_cpu = map(self._estimator, workers)
+            self._settle(on_gpu, on_cpu)
+            found, self.gpu = self._fastest(on_gpu, REPEATS)
+            counted.flops = counted.bytes = 0
+            self._iteration(on_gpu)
+            self.flops, self.bytes = counted.flops, counted.bytes
+            expected, self.cpu = self._fastest(on_cpu, 1)
+        finally:
+            for one in workers:
+                one.close()
+        self.nats = abs(found[0].log_likelihood - expected[0].log_likelihood) / self.count
+        self.averages = float(np.linalg.norm(found[1] - expected[1]) / np.linalg.norm(expected[1]))
+        self.share = float(self._apart(found[2], expected[2]).mean())
 
-    def _copied(self):
-        return Particles(**{name: column.copy() for name, column in self.particles.arrays().items()})
-
-    def _iteration(self, estimator, particles):
-        """(Statistics, model, seconds, particles)."""
-        start = time.perf_counter()
-        statistics = estimator.expect(self.model, particles, np.arange(estimator.source.count))
-        model = estimator.maximise(self.model, statistics)
-        return statistics, model, time.perf_counter() - start, particles
-
-    def _compare(self, found, expected, count):
-        self.nats = abs(found[0].log_likelihood - expected[0].log_likelihood) / count
-        one, other = found[1].images(), expected[1].images()
-        self.averages = float(np.linalg.norm(one - other) / np.linalg.norm(other))
-        a, b = found[3], expected[3]
-        turn = np.abs(a.psi - b.psi)
-        shift = np.maximum(np.abs(a.shift_x - b.shift_x), np.abs(a.shift_y - b.shift_y))
-        other_pose = (a.ref != b.ref) | (a.flip != b.flip) | (np.minimum(turn, 360 - turn) > DEGREES) | (shift > PIXELS)
-        self.share = float(other_pose.mean())
+    def _fastest(self, estimator, repeats):
+        """What an iteration finds, and the seconds of the fastest."""
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            found = self._iteration(estimator)
+            seconds.append(time.perf_counter() - start)
+        return found, min(seconds)
 
     @property
     def passes(self):
-        return bool(self.nats <= NATS and self.averages <= AVERAGES and self.share <= SHARE)
+        return bool(self.nats <= self.nats_allowed and self.averages <= AVERAGES and self.share <= self.share_allowed)
+
+
+class Images2d(Compared):
+    """Of ml_align2d or mlf_align2d."""
+
+    def __init__(self, program, simulation, modes, *where):
+        images, ctf, self.references = simulation
+        settings = Settings(mirror=True, psi_step=5.0, max_shift=MAX_SHIFT, **modes)
+        self._make, self._first = program(Images(images.pixels), ctf, settings)
+        self.count, self.particles = images.count, Particles.unknown(images.count)
+        super().__init__(*where)
+
+    def _estimator(self, workers):
+        estimator = self._make(workers)
+        estimator.enter(0.5)
+        return estimator
+
+    def _settle(self, on_gpu, on_cpu):
+        self.model = self._first(on_gpu, on_gpu.disk.polar(self.references.astype(np.float32)))
+        for _ in range(SETTLE):
+            statistics = on_gpu.expect(self.model, self.particles, np.arange(self.count))
+            self.model = on_gpu.maximise(self.model, statistics)
+        on_cpu.shift_radius = on_gpu.shift_radius
+
+    def _iteration(self, estimator):
+        particles = Particles(**{name: column.copy() for name, column in self.particles.arrays().items()})
+        model = replace(self.model, disk=estimator.disk)            # the same one, but models tell disks apart
+        statistics = estimator.expect(model, particles, np.arange(self.count))
+        return statistics, estimator.maximise(model, statistics).images(), particles
+
+    def _apart(self, a, b):
+        turn = np.abs(a.psi - b.psi)
+        shift = np.maximum(np.abs(a.shift_x - b.shift_x), np.abs(a.shift_y - b.shift_y))
+        return (a.ref != b.ref) | (a.flip != b.flip) | (np.minimum(turn, 360 - turn) > DEGREES) | (shift > PIXELS)
+
+
+class Subtomograms3d(Compared):
+    """Of ml_tomo."""
+
+    nats_allowed, share_allowed = 0.01, 0.01
+
+    def __init__(self, case, *where):
+        self.count = case.count
+        self.volumes, self.regions, self.region_of, references = tomo_speed.simulated(case)
+        self.ball = Ball(case.box, tomo_speed.MAXRES, reach=tomo_speed.SHIFT)
+        self.coverage = Coverage(self.ball)
+        self.model = tomo_speed.first_model(case, self.ball, references)
+        super().__init__(*where)
+
+    def _estimator(self, workers):
+        bank = Subtomograms(self.volumes, self.ball, self.coverage, self.regions, self.region_of, 8e9, workers)
+        return volume_estimator(bank, self.ball, self.coverage, workers)
+
+    def _settle(self, on_gpu, on_cpu):
+        for estimator in (on_gpu, on_cpu):
+            self._iteration(estimator)
+
+    def _iteration(self, estimator):
+        poses = Poses.unknown(self.count)
+        totals = estimator.expect(self.model, poses, tomo_speed.PLAN, np.arange(self.count) % 2)
+        return totals, maximise(self.model, totals, self.coverage, Rules(threshold=0.0)).vectors, poses
+
+    def _apart(self, a, b):
+        turned = np.abs(a.matrices - b.matrices).max((1, 2)) > 1e-3
+        return (a.ref != b.ref) | turned | (a.shifts != b.shifts).any(1)
+
+
+def cases(quick):
+    """Yield (program, modes, classes, particles, what compares them, given a device and threads)."""
+    for classes, count in ((2, 40),) if quick else SIZES:
+        simulation = simulated(classes, count, None)
+        for program in (ml2d, mlf2d):
+            for name, modes in MODES.items():
+                yield (program.__name__, name, classes, count, partial(Images2d, program, simulation, modes))
+    for case in (Case(4, 16),) if quick else VOLUMES:
+        yield "tomo", "", case.references, case.count, partial(Subtomograms3d, case)
 
 
 def main():
@@ -147,28 +223,22 @@ def main():
     options.add_argument("--thr", type=int, default=os.cpu_count(), help="threads on the CPU (default: %(default)s)")
     options.add_argument("--numpy", action="store_true", help="NumPy plays the GPU, to try this script")
     options = options.parse_args()
-    sizes, side, copied = SIZES, MATRIX, COPIED
-    if options.quick:
-        sizes, side, copied = ((2, 40),), 256, 2**16
+    side, copied = (256, 2**16) if options.quick else (MATRIX, COPIED)
 
     device = gpu(options)
     print_machine()
     rate, bandwidth = rates(device, side, copied)
     print(f"{device.name}: {rate / 1e12:.3g} Tflop/s in a {side} x {side} float32 product, {bandwidth / 1e9:.0f} GB/s "
           f"in copies of {4 * copied / 2**20:.3g} MiB\n")
-    table = Table("program", "modes        ", "classes", "images", "CPU s  ", "GPU s  ", "times", "Gflop",
+    table = Table("program", "modes        ", "classes", "particles", "CPU s  ", "GPU s  ", "times", "Gflop",
                   "of matrix rate", "of bandwidth", "nats   ", "averages", "other poses", "passes")
     passed = True
-    for classes, count in sizes:
-        images, ctf, references = simulated(classes, count, None)
-        for program in (ml2d, mlf2d):
-            for name, modes in MODES.items():
-                one = Compared(program, Images(images.pixels), ctf, references, modes, device, options.thr)
-                table.row(program.__name__, name, classes, count, f"{one.cpu:.3f}", f"{one.gpu:.3f}",
-                          f"{one.cpu / one.gpu:.1f}", f"{one.flops / 1e9:.1f}", f"{one.flops / one.gpu / rate:.0%}",
-                          f"{one.bytes / one.gpu / bandwidth:.0%}", f"{one.nats:.1e}", f"{one.averages:.1e}",
-                          f"{one.share:.2%}", "yes" if one.passes else "NO")
-                passed = passed and one.passes
+    for *words, compared in cases(options.quick):
+        one = compared(device, options.thr)
+        table.row(*words, f"{one.cpu:.3f}", f"{one.gpu:.3f}", f"{one.cpu / one.gpu:.1f}", f"{one.flops / 1e9:.1f}",
+                  f"{one.flops / one.gpu / rate:.0%}", f"{one.bytes / one.gpu / bandwidth:.0%}", f"{one.nats:.1e}",
+                  f"{one.averages:.1e}", f"{one.share:.2%}", "yes" if one.passes else "NO")
+        passed = passed and one.passes
     print("\nThe GPU gives the CPU's results." if passed else "\nThe GPU's results differ from the CPU's.")
     sys.exit(not passed)
 

@@ -71,6 +71,26 @@ class Volumes:
         return self.voxels[rows]
 
 
+def simulated(case):
+    """(Volumes, their regions, which of them each has, true references) of a :class:`Case`."""
+    regions = [Region(number, "wedge_y", y=(-60 + number % 7, 60 - number % 5))
+               for number in range(1, case.regions + 1)]
+    references = normalised(phantoms3d(case.references, case.box), SNR)
+    poses = truth3d(np.random.default_rng(0), case.count, case.references, OFFSET, range(1, case.regions + 1))
+    particles = particles3d(references, poses, {region.number: region for region in regions}, np.random.default_rng(1))
+    return Volumes(np.stack(list(particles))), regions, poses["missingRegionNumber"] - 1, references
+
+
+def first_model(case, ball, references):
+    """The model that EM starts from."""
+    vectors = ball.vectors(ball.samples(references))
+    if not case.truth:
+        noise = np.random.default_rng(2).standard_normal(vectors.shape)
+        vectors = noise * np.sqrt((vectors**2).mean())
+    return VolumeModel(ball, vectors[None].astype(np.float32), np.full(case.references, 1 / case.references),
+                       np.ones(len(ball.k)), OFFSET)
+
+
 class Timed:
     """CPU seconds of a case.
 
@@ -80,33 +100,18 @@ class Timed:
 
     def __init__(self, case):
         self.case = case
-        regions = [Region(number, "wedge_y", y=(-60 + number % 7, 60 - number % 5))
-                   for number in range(1, case.regions + 1)]
-        references = normalised(phantoms3d(case.references, case.box), SNR)
-        poses = truth3d(np.random.default_rng(0), case.count, case.references, OFFSET, range(1, case.regions + 1))
-        particles = particles3d(references, poses, {region.number: region for region in regions},
-                                np.random.default_rng(1))
-        volumes = Volumes(np.stack(list(particles)))
+        volumes, regions, region_of, references = simulated(case)
         self.ball = Ball(case.box, MAXRES, reach=SHIFT)
         self.coverage = Coverage(self.ball)
         workers = Workers(1)
         try:
             start = time.process_time()
-            bank = Subtomograms(volumes, self.ball, self.coverage, regions, poses["missingRegionNumber"] - 1, 8e9,
-                                workers)
+            bank = Subtomograms(volumes, self.ball, self.coverage, regions, region_of, 8e9, workers)
             self.reading = (time.process_time() - start) / case.count
             self.estimator = VolumeEstimator(bank, self.ball, self.coverage, workers)
-            self._measure(self._model(references))
+            self._measure(first_model(case, self.ball, references))
         finally:
             workers.close()
-
-    def _model(self, references):
-        vectors = self.ball.vectors(self.ball.samples(references))
-        if not self.case.truth:
-            noise = np.random.default_rng(2).standard_normal(vectors.shape)
-            vectors = noise * np.sqrt((vectors**2).mean())
-        return VolumeModel(self.ball, vectors[None].astype(np.float32),
-                           np.full(self.case.references, 1 / self.case.references), np.ones(len(self.ball.k)), OFFSET)
 
     def _measure(self, model):
         count = self.case.count
