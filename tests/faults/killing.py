@@ -45,16 +45,25 @@ class Killer:
     def trial(self, seed, tally):
         """One run, killed up to :data:`MOST_KILLS` times; AssertionError when it does not come to the same end."""
         rng = random.Random(seed)
-        folder = Path(tempfile.mkdtemp(prefix=f"{self.scene.name}_{seed}_", dir=self.work)) / "run"
+        folder = self.fresh()
         words, kills = self.words, 0
         while kills < MOST_KILLS and (not kills or rng.random() < 0.3):
             number = rng.choice(list(SIGNALS))
+            before = self._unfinished(folder)        # of a kill before this one
             ended = self._killed(rng, number, [*words, "--thr", rng.choice((1, 2))], folder)
             tally.kills[number] += 1
             tally.again += kills > 0
-            self._check_killed(number, ended, folder, tally)
+            self._check_killed(number, ended, folder, tally, before)
             words, kills = [*self.words, self.scene.resume], kills + 1
-        ended = trials.run(self.scene.module.main, words, folder)
+        self.goes_on(folder)
+
+    def fresh(self):
+        """A folder for a run, with room beside it for what the run says."""
+        return Path(tempfile.mkdtemp(prefix=f"{self.scene.name}_", dir=self.work)) / "run"
+
+    def goes_on(self, folder):
+        """Continue the run in a folder: it must come to the same end as one that was left alone."""
+        ended = trials.run(self.scene.module.main, [*self.words, self.scene.resume], folder)
         assert ended.status == 0 and not ended.errors, ended.errors
         trials.assert_same_files(folder, self.reference)
 
@@ -62,7 +71,7 @@ class Killer:
         """By the clock, or at one of the moments at which it changes its files."""
         main = self.scene.module.main
         if rng.random() < 0.5:
-            return trials.run(main, words, folder, trials.Signal(number, rng.randint(1, self.changes)))
+            return trials.run(main, words, folder, trials.signal_at(number, rng.randint(1, self.changes)))
         process = trials.Process(main, words, folder)
         end = time.perf_counter() + rng.uniform(0, self.seconds)
         while time.perf_counter() < end and not process.ended():
@@ -70,8 +79,12 @@ class Killer:
         process.signal(number)
         return process.wait()
 
-    def _check_killed(self, number, ended, folder, tally):
-        hidden = trials.files(folder, hidden=True)
+    def _unfinished(self, folder):
+        """Temporary files and the lock."""
+        return {*trials.files(folder, hidden=True), *(name for name in trials.files(folder) if name == self.scene.lock)}
+
+    def _check_killed(self, number, ended, folder, tally, before):
+        unfinished = self._unfinished(folder) - before
         trials.assert_whole(folder, self.reference, self.scene.lock)
         tally.iterations[self._iterations(folder)] += 1
         if ended.status == 0:
@@ -79,15 +92,15 @@ class Killer:
             trials.assert_same_files(folder, self.reference)
         elif number == signal.SIGKILL:
             assert ended.status == -number, ended
-            tally.writing += bool(hidden)
+            tally.writing += bool(unfinished - {self.scene.lock})
         elif ended.status == -number and not ended.errors:
-            assert not any(trials.files(folder))         # before the program itself began
+            assert not unfinished                        # before the program itself began
         else:
             status, word = SIGNALS[number]
             line, = ended.lines
             assert ended.status == status and re.fullmatch(
                 rf"{self.scene.name}: {word}; {self.scene.resume} .*last finished .*", line), ended
-            assert not hidden and not (folder / self.scene.lock).exists()
+            assert not unfinished
             tally.latencies.append(ended.latency)
 
     def _iterations(self, folder):

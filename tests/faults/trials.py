@@ -107,14 +107,14 @@ def run(main, words, folder, prepare=None):
     return Process(main, words, folder, prepare).wait()
 
 
-class Signal:
-    """For ``prepare``: send a signal to this process when it is about to change its files for the ``count``-th time.
+class AtChange:
+    """For ``prepare``: call ``act()`` when this process is about to change its files for the ``count``-th time.
 
-    watched: beginnings of the relative names of those files.
+    What it raises there is what the process meets.  watched: beginnings of the relative names of those files.
     """
 
-    def __init__(self, number, count, watched=("out", "copy.hdf", ".copy.hdf")):
-        self.number, self.left, self.watched, self.seen = number, count, watched, 0
+    def __init__(self, count, act, watched=("out", "copy.hdf", ".copy.hdf")):
+        self.count, self.act, self.watched, self.seen = count, act, watched, 0
 
     def __call__(self):
         sys.addaudithook(self._hook)
@@ -133,8 +133,13 @@ class Signal:
 
     def _count(self):
         self.seen += 1
-        if self.seen == self.left:
-            os.kill(os.getpid(), self.number)
+        if self.seen == self.count:
+            self.act()
+
+
+def signal_at(number, count):
+    """For ``prepare``: a signal to this process, see :class:`AtChange`."""
+    return AtChange(count, lambda: os.kill(os.getpid(), number))
 
 
 def _writes(arguments):
@@ -144,7 +149,7 @@ def _writes(arguments):
 
 def count_changes(main, words, folder):
     """How often a run changes its files."""
-    counter = Signal(0, -1)
+    counter = AtChange(None, None)
 
     def prepare():
         counter()

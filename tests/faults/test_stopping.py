@@ -1,0 +1,92 @@
+"""A program that is told to stop stops at once, whatever it is doing, says how to go on, and leaves nothing behind."""
+import ctypes
+import os
+import signal
+import time
+
+import pytest
+
+from mlalign.programs import command
+from mlalign.tests.faults import trials
+
+LONG = 60           # seconds that what is interrupted would take
+AT_ONCE = 10        # seconds that stopping may take on a busy machine; it is some hundredths
+ADVICE = "--continue resumes from the last finished iteration"
+
+
+def stopped(killer, number, prepare, more=()):
+    """A run that is sent a signal once ``prepare`` has made a file ``here``: :class:`.trials.Ended`."""
+    folder = killer.fresh()
+    process = trials.Process(killer.scene.module.main, [*killer.words, *more], folder, prepare)
+    while not (folder / "here").exists():
+        assert not process.ended()
+        time.sleep(1e-3)
+    process.signal(number)
+    ended = process.wait()
+    assert ended.latency < AT_ONCE
+    assert not trials.files(folder, hidden=True) and not (folder / killer.scene.lock).exists()
+    return ended
+
+
+def in_library():
+    """Reading hangs in a library's code, as from a disk that does not answer, or in a long computation."""
+    sleep = ctypes.CDLL(None).sleep
+
+    def preadv(*_):
+        os.close(os.open("here", os.O_CREAT))
+        sleep(LONG)
+
+    os.preadv = preadv
+
+
+def in_writing():
+    """A temporary file is there."""
+    def fsync(_):
+        os.close(os.open("here", os.O_CREAT))
+        time.sleep(LONG)
+
+    os.fsync = fsync
+
+
+@pytest.mark.parametrize("number, status, word", [
+    (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted"), (signal.SIGHUP, 129, "hung up")])
+@pytest.mark.parametrize("prepare", [in_library, in_writing])
+def test_at_once(number, status, word, prepare, killers):
+    ended = stopped(killers("mref_ali2d"), number, prepare, ("--thr", 2))
+    assert (ended.status, ended.lines) == (status, [f"mref_ali2d: {word}; {ADVICE}"])
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody(killers, monkeypatch):
+    """Not even when what is unfinished cannot be removed."""
+    def prepare():
+        def fsync(_):
+            os.unlink = lambda *_: time.sleep(LONG)
+            os.close(os.open("here", os.O_CREAT))
+            time.sleep(LONG)
+
+        os.fsync = fsync
+
+    monkeypatch.setattr(command, "PATIENCE", 0.1)
+    with pytest.raises(AssertionError):         # it is still there
+        stopped(killers("mref_ali2d"), signal.SIGTERM, prepare)
+
+
+def test_under_nohup_a_hang_up_is_ignored(killers):
+    killer = killers("mref_ali2d")
+
+    def prepare():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        trials.signal_at(signal.SIGHUP, killer.changes // 2)()
+
+    folder = killer.fresh()
+    ended = trials.run(killer.scene.module.main, killer.words, folder, prepare)
+    assert ended.status == 0
+    trials.assert_same_files(folder, killer.reference)
+
+
+def test_signals_are_as_before_when_a_program_has_ended():
+    before = [signal.getsignal(number) for number in command.STOPS]
+    command.run_program("x", lambda: None)
+    with pytest.raises(SystemExit):
+        command.run_program("x", lambda: open("/nowhere/at/all"))       # noqa: SIM115
+    assert [signal.getsignal(number) for number in command.STOPS] == before
