@@ -25,7 +25,10 @@ class Plugin(pwem.Plugin):
 
     @classmethod
     def getEnviron(cls):
-        return Environ(os.environ)
+        """That of Scipion, in which mpirun is the one beside our Python, if there is one: that of mpi4py's library."""
+        environ = Environ(os.environ)
+        environ.update({"PATH": os.path.dirname(sys.executable)}, position=Environ.BEGIN)
+        return environ
 
     @classmethod
     def defineBinaries(cls, env):

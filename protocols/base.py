@@ -97,8 +97,9 @@ class ProgramProtocol:
     def _runProgram(self, arguments):
         """Run the program; its own error message becomes the protocol's."""
         try:
+            # several processes: Scipion puts mpirun before, as its list of hosts says
             self.runJob(shlex.quote(Plugin.getProgram()), shlex.join([self._program, *arguments]),
-                        numberOfMpi=1)
+                        numberOfMpi=max(1, self.numberOfMpi.get()))
         except CalledProcessError as error:
             raise RuntimeError(self._programError(error.returncode)) from error
 
@@ -106,6 +107,9 @@ class ProgramProtocol:
         """Why the program failed: its own error line, else the last it wrote to stderr."""
         if status in (137, -signal.SIGKILL):
             return f"{self._program} was killed, perhaps for lack of memory."
+        if status == signal.SIGKILL and self.numberOfMpi > 1:       # as MPICH's mpirun tells it
+            return (f"One of the {self.numberOfMpi} processes of {self._program} was killed, perhaps for lack of "
+                    "memory; the run mode Continue goes on from the last iteration.")
         with open(self.getStderrLog()) as log:
             lines = [line.strip() for line in log if line.strip()] or ["no message"]
         own = [line for line in lines if line.startswith(f"{self._program}: error:")]

@@ -1,12 +1,31 @@
 """What can be found wrong, or doubtful, with the input before a run; shared by the protocols' forms."""
+from importlib.util import find_spec
+from shutil import which
+
 from pwem.objects import Class2D
 from pyworkflow.protocol.params import FloatParam, IntParam
 
+from mlalign import Plugin
 from mlalign.convert import background
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.images import open_stack
 
 FEW_PARTICLES = 50      # per class
+
+
+def mpi_errors(protocol):
+    """Errors of the number of MPI processes, as far as they can be told here; a queue may run them elsewhere."""
+    count = protocol.numberOfMpi.get() or 1
+    if count == 1:
+        return []
+    if find_spec("mpi4py") is None:
+        return [f"*MPI* is {count}, but mpi4py is not installed in Scipion's environment, expected "
+                "`pip install mpi4py` there; or 1, and more threads."]
+    launcher = protocol.getHostConfig().mpiCommand.get("").split()[:1]
+    if protocol.useQueue() or not launcher or which(launcher[0], path=Plugin.getEnviron()["PATH"]):
+        return []
+    return [f"*MPI* is {count}, but there is no {launcher[0]} here (as Scipion's hosts.conf calls it), expected an MPI "
+            "such as OpenMPI, or `pip install mpich` in Scipion's environment; or 1, and more threads."]
 
 
 def lacks_numbers(protocol):

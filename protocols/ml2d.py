@@ -15,6 +15,7 @@ from .checks import (
     image_errors,
     lacks_numbers,
     match_errors,
+    mpi_errors,
     pixel_size_errors,
     resolution_errors,
 )
@@ -177,7 +178,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
         classes = self._numberOfClasses()
         if classes > particles.getSize():
             errors.append(f"{classes} classes are more than the {particles.getSize()} particles.")
-        errors += range_errors(self) + gpu_errors(self)
+        errors += range_errors(self) + gpu_errors(self) + mpi_errors(self)
         return errors + (fourier_errors(self) if self.doMlf else self._limitErrors(particles))
 
     def _limitErrors(self, particles):

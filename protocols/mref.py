@@ -11,7 +11,7 @@ from mlalign.programs.mref_files import MrefFiles
 from mlalign.programs.mref_results import MrefRun
 
 from .base import FolderProtocol
-from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
+from .checks import few_particles, image_errors, lacks_numbers, match_errors, mpi_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .mref_checks import mask_errors, range_errors, room_warnings, search_radius
 from .mref_form import CENTRINGS, FUNCTIONS, MOST_ITERATIONS, OWN, SCORINGS, WITH_CTF, define_form
@@ -156,7 +156,7 @@ class MlalignProtMref(FolderProtocol, ProtClassify2D):
             errors.append("*Start from their alignment?* is Yes, but the particles have no 2-D alignment.")
         if self._usesCtf():
             errors += ctf_errors(particles) + flip_errors(self)
-        return errors + mask_errors(self) + range_errors(self)
+        return errors + mask_errors(self) + range_errors(self) + mpi_errors(self)
 
     def _warnings(self):
         particles = self.inputParticles.get()

@@ -32,7 +32,7 @@ def define_form(form):
     define_alignment(writer)
     define_references(writer)
     define_iterations(writer)
-    form.addParallelSection(threads=2, mpi=0)
+    form.addParallelSection(threads=2, mpi=1)
 
 
 def define_input(writer):

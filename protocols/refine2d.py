@@ -11,7 +11,7 @@ from mlalign.programs.msa2d_files import Msa2dFiles
 from mlalign.programs.msa2d_results import Refine2dRun
 
 from .base import FolderProtocol
-from .checks import few_particles, image_errors, lacks_numbers, match_errors, pixel_size_errors
+from .checks import few_particles, image_errors, lacks_numbers, match_errors, mpi_errors, pixel_size_errors
 from .fourier import ctf_errors, flip_errors, flip_warnings, phase_flipped
 from .particles import (
     contrast_warnings,
@@ -82,7 +82,7 @@ class MlalignProtRefine2D(FolderProtocol, ProtClassify2D):
     _program = "refine2d"
     _prefix = "r2d_01"
     _runClass, _filesClass, _lastOption = Refine2dRun, Msa2dFiles, "--iter"
-    RESUMABLE = ("--iter", "--eps", "--parallel", "--thr", "--memory")
+    RESUMABLE = ("--iter", "--eps", "--thr", "--memory")
 
     def _defineParams(self, form):
         define_form(form)
@@ -126,7 +126,6 @@ class MlalignProtRefine2D(FolderProtocol, ProtClassify2D):
             "--iter": self.numberOfIterations.get(),
             "--eps": self.eps.get(),
             "--random_seed": self.randomSeed.get(),
-            "--parallel": f"mpi:{self.numberOfMpi}" if self.numberOfMpi > 1 else None,
             "--thr": self.numberOfThreads.get(),
             "--memory": self.memory.get(),
             # it goes on in the folder, if there is a run in it, and begins one if not
@@ -169,7 +168,7 @@ class MlalignProtRefine2D(FolderProtocol, ProtClassify2D):
             errors += image_errors(averages) or match_errors(particles, averages)
         if self._usesCtf():
             errors += ctf_errors(particles) + flip_errors(self)
-        errors += class_errors(self) + range_errors(self) + module_errors(self)
+        errors += class_errors(self) + range_errors(self) + module_errors(self) + mpi_errors(self)
         return errors or option_errors(self, self._offered())
 
     def _warnings(self):

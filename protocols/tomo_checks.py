@@ -9,7 +9,7 @@ from mlalign.programs.engine.sphere import symmetry
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats.volumes import open_volume_file
 
-from .checks import few_particles, lacks_numbers, normalisation_warning, pixel_size_errors
+from .checks import few_particles, lacks_numbers, mpi_errors, normalisation_warning, pixel_size_errors
 from .gpu import gpu_errors
 from .tomo_base import note
 from .tomo_command import option_errors, parsed, words
@@ -33,7 +33,7 @@ def errors(protocol):
     if found:
         return found
     return [*_symmetry_errors(p), *_tilt_errors(p, volumes), *_alignment_errors(p, volumes),
-            *_option_errors(p, volumes), *gpu_errors(p)]
+            *_option_errors(p, volumes), *gpu_errors(p), *mpi_errors(p)]
 
 
 def warnings(protocol):

@@ -35,7 +35,7 @@ def define_form(form):
     define_model(writer)
     define_iterations(writer)
     define_gpu(form)
-    form.addParallelSection(threads=2, mpi=0)
+    form.addParallelSection(threads=2, mpi=1)
 
 
 def define_input(writer):

@@ -17,7 +17,7 @@ def form(imported):
 
 def test_every_parameter_has_a_widget(form):
     wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
-    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName"}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "numberOfMpi", "runMode", "runName"}
 
 
 @pytest.mark.parametrize("switch, value, appears, vanishes", [

@@ -72,7 +72,7 @@ MLF_SETTINGS = [*SETTINGS, {"doCorrectAmplitudes": False}, {"doCorrectAmplitudes
 POINTERS = {"inputParticles", "inputReferences"}
 IN_THE_INPUT = {"normaliseParticles"}                # what the conversion of the input does
 BESIDE_THREADS = {"useGpu", "gpuList"}               # where Scipion shows them, whatever the form's conditions
-NOT_OURS = {"hostName", "runName", "runMode"}        # Scipion's own
+NOT_OURS = {"hostName", "runName", "runMode", "numberOfMpi"}        # Scipion's own
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,6 @@ CHANGES = {
     "memory": (2.5, {}),
     "extraParams": ("--minchange 20", {}),
     "numberOfThreads": (3, {}),
-    "numberOfMpi": (4, {}),
 }
 IN_THE_INPUT = {"inputParticles", "inputClassAvg", "normaliseParticles", "useCtf"}
 
@@ -128,7 +127,7 @@ def test_every_option_of_the_program_is_offered_or_known_to_be_left_out(protocol
     """What is left out can be given as *More options*, but for what is Scipion's own."""
     options = {action.option_strings[0] for action in refine2d.parser()._actions if action.option_strings}
     free = {"--minchange", "--resultmx", "--verbose", "--dbls", "--centeracf", "--check", "--ppid"}
-    left_out = {"-h", "--version", "--exclude"}
+    left_out = {"-h", "--version", "--exclude", "--parallel"}
     assert options == set(protocol._options()) | free | left_out
     flags = {"--resultmx", "--centeracf", "--check"}
     with changed(protocol, {"extraParams": " ".join([*flags, *(f"{name} 3" for name in free - flags)])}):
@@ -138,13 +137,6 @@ def test_every_option_of_the_program_is_offered_or_known_to_be_left_out(protocol
 def test_files_that_the_program_gets(protocol):
     asked = parsed(protocol)
     assert asked.input == protocol._particlesFile() and f"{asked.path}/" == protocol._root()
-
-
-@pytest.mark.parametrize("processes, text", [(0, None), (1, None), (4, "mpi:4")])
-def test_threads_and_processes(fresh, processes, text):
-    fresh.numberOfThreads.set(3)
-    fresh.numberOfMpi.set(processes)
-    assert (fresh._options()["--parallel"], parsed(fresh).thr) == (text, 3)
 
 
 @pytest.mark.parametrize("choice, of_the_set, flip", [(2, False, True), (2, True, False), (1, False, False),
@@ -168,7 +160,7 @@ def test_a_run_goes_on_after_changes_of_how_far_and_how_fast(protocol, name):
     before = protocol._whatIsComputed(protocol._options())
     with changed(protocol, {name: CHANGES[name][0]}):
         same = protocol._whatIsComputed(protocol._options()) == before
-    assert same == (name in {"numberOfIterations", "eps", "numberOfThreads", "numberOfMpi", "memory"})
+    assert same == (name in {"numberOfIterations", "eps", "numberOfThreads", "memory"})
 
 
 # ---- more options

@@ -118,14 +118,16 @@ def test_files_of_others_are_kept(protocol):
     assert other.exists()
 
 
-@pytest.mark.parametrize("status, written, message", [
-    (2, "a warning\nml_align2d: error: x.xmd: no such file\n", "ml_align2d: error: x.xmd: no such file"),
-    (1, "Traceback\nMemoryError\n\n", "ml_align2d failed with status 1: MemoryError"),
-    (1, "", "ml_align2d failed with status 1: no message"),
-    (137, "", "ml_align2d was killed, perhaps for lack of memory."),
+@pytest.mark.parametrize("status, written, message, processes", [
+    (2, "a warning\nml_align2d: error: x.xmd: no such file\n", "ml_align2d: error: x.xmd: no such file", 1),
+    (1, "Traceback\nMemoryError\n\n", "ml_align2d failed with status 1: MemoryError", 1),
+    (1, "", "ml_align2d failed with status 1: no message", 1),
+    (137, "", "ml_align2d was killed, perhaps for lack of memory.", 1),
+    (9, "", "One of the 4 processes of ml_align2d was killed, perhaps for lack of memory; the run mode Continue goes on "
+            "from the last iteration.", 4),
 ])
-def test_message_of_a_failed_program(imported, tmp_path, status, written, message):
-    protocol = new_ml2d(imported.project, imported.particles)
+def test_message_of_a_failed_program(imported, tmp_path, status, written, message, processes):
+    protocol = new_ml2d(imported.project, imported.particles, numberOfMpi=processes)
     protocol.setWorkingDir(str(tmp_path))
     protocol.makeWorkingDir()
     Path(protocol.getStderrLog()).write_text(written)

@@ -22,7 +22,7 @@ def form(tomography):
 
 def test_every_parameter_has_a_widget(form):
     wanted = {name for name, _ in form.protocol.getDefinition().iterParams() if not name.startswith("_")}
-    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "runMode", "runName", *BESIDE_THREADS}
+    assert wanted - set(form.widgetDict) <= {"hostName", "numberOfThreads", "numberOfMpi", "runMode", "runName", *BESIDE_THREADS}
 
 
 @pytest.mark.parametrize("switch, value, appears, vanishes", [
