@@ -34,11 +34,15 @@ def on_gpu(free=ROOM, **options):
 
 
 def somewhere(count):
-    """Particles that have been found before, but for the first; of various grey scales and backgrounds."""
+    """Particles that have been found before, but for the first; of various grey scales and backgrounds.
+
+    The third was where no search reaches.
+    """
     particles, rng = Particles.unknown(count), np.random.default_rng(0)
     particles.ref[1:] = 0
     particles.psi, particles.flip = rng.uniform(0, 360, count), rng.integers(0, 2, count)
     particles.shift_x, particles.shift_y = rng.normal(0, 1.5, (2, count))
+    particles.shift_x[2] = 25
     particles.scale, particles.background = np.linspace(0.7, 1.3, count), np.linspace(-0.1, 0.1, count)
     return particles
 
