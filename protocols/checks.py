@@ -21,7 +21,8 @@ def mpi_errors(protocol):
     if find_spec("mpi4py") is None:
         return [f"*MPI* is {count}, but mpi4py is not installed in Scipion's environment, expected "
                 "`pip install mpi4py` there; or 1, and more threads."]
-    launcher = protocol.getHostConfig().mpiCommand.get("").split()[:1]
+    host = protocol.getProject().getHostConfig(protocol.getHostName())
+    launcher = host.getMpiCommand().split()[:1]
     if protocol.useQueue() or not launcher or which(launcher[0], path=Plugin.getEnviron()["PATH"]):
         return []
     return [f"*MPI* is {count}, but there is no {launcher[0]} here (as Scipion's hosts.conf calls it), expected an MPI "
