@@ -30,8 +30,8 @@ def save_checkpoint(path, arrays, meta):
 def load_checkpoint(path):
     """Read a checkpoint back: (arrays, meta), dictionaries whose missing entries are a :class:`UserError`, too.
 
-    Every part carries a checksum (CRC-32), all of them a seal.  Nothing is unpickled, and nothing takes more memory than the file has
-    bytes.  Raises :class:`UserError` when the file is missing, damaged or of another format.
+    Every part carries a checksum (CRC-32), all of them a seal.  Nothing is unpickled, and nothing takes more memory
+    than the file has bytes.  Raises :class:`UserError` when the file is missing, damaged or of another format.
     """
     try:
         with open(path, "rb") as file:

@@ -98,7 +98,7 @@ class HdfStack:
             raise UserError(f"{self.path}: {what} cannot be read, the file is damaged ({error})") from error
 
     def _member(self, group, name):
-        """What a group holds by that name, or None; a link that leads elsewhere, perhaps to another file, is refused."""
+        """What a group holds by that name, or None; a link, which may lead to another file, is refused."""
         with self._sound(f"{group.name}/{name}"):
             if not group.id.links.exists(name.encode()):
                 return None
@@ -139,8 +139,8 @@ class HdfStack:
         attributes = self.attributes(index)
         packing = [attributes.get(name, 0) for name in ("stored_renderbits", "stored_rendermin", "stored_rendermax")]
         if not all(map(is_number, packing)) or packing[0] > _MOST_BITS or packing[0] % 1:
-            raise UserError(f"{self.path}: image {index + 1} (HDF number {index}) does not say how its pixels are packed: "
-                            f"stored_renderbits, rendermin and rendermax are {', '.join(map(str, packing))}")
+            raise UserError(f"{self.path}: image {index + 1} (HDF number {index}) does not say how its pixels are "
+                            f"packed: stored_renderbits, rendermin and rendermax are {', '.join(map(str, packing))}")
         bits, low, high = packing
         return pixels / (2.0 ** bits - 1) * (high - low) + low if bits > 0 else pixels
 

@@ -14,7 +14,7 @@ _LIST = (".lst",)
 _MRC = (".mrc", ".mrcs", ".st", ".map", ".rec", ".ali")
 _SPIDER = (".stk", ".spi", ".xmp")
 _HDF = (".hdf", ".h5", ".hdf5")
-LARGEST, FAINTEST = 1e12, 1e-12         # values of pixels, and differences within an image, that are worked with
+LARGEST, FAINTEST = 1e8, 1e-8         # values of pixels, and differences within an image, that are worked with
 _BLOCK = re.compile(r"(\w*)@(.+)", re.DOTALL)
 
 

@@ -368,7 +368,10 @@ def _needs_quotes(values):
     for start in range(0, len(values), CHUNK):
         part = values[start:start + CHUNK]
         text = "\n".join(["", *map(str, part), ""])
-        if "\n".join(["", *text.split(), ""]) != text or any("\n" + mark in text for mark in _SPECIAL_BEGINNINGS):
+        words = text.split()
+        if len(words) != len(part) or "\n".join(["", *words, ""]) != text:
+            return True
+        if any("\n" + mark in text for mark in _SPECIAL_BEGINNINGS):
             return True
     return False
 
@@ -376,5 +379,5 @@ def _needs_quotes(values):
 def _quoted(word):
     quote = "'" if '"' in word else '"'
     if quote in word or "\n" in word or "\r" in word:
-        raise UserError(f"{word!r} cannot be written to a STAR file, expected no line end and one kind of quotes at most")
+        raise UserError(f"{word!r} cannot be written to a STAR file, expected one kind of quotes and no line end")
     return quote + word + quote
