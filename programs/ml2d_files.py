@@ -73,6 +73,7 @@ class RunFiles(Held):
             shutil.rmtree(Path(self.prefix(iteration)).parent)
 
     def save_checkpoint(self, iteration, arrays, meta):
+        self.check_held()
         save_checkpoint(f"{self.prefix(iteration)}checkpoint.npz", arrays, meta)
 
     def load_checkpoint(self, iteration):

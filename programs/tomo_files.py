@@ -72,6 +72,7 @@ class TomoFiles(Held):
             path.unlink(missing_ok=True)
 
     def save_checkpoint(self, iteration, arrays, meta):
+        self.check_held()
         save_checkpoint(f"{self.prefix(iteration)}_checkpoint.npz", arrays, meta)
 
     def load_checkpoint(self, iteration):

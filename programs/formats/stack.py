@@ -58,8 +58,9 @@ class StackFile:
             except OSError as error:
                 raise _refusal(self.path, error) from error
             if not count:
-                raise UserError(f"{self.path}: has become shorter while it was in use: {start + done} bytes, expected "
-                                f"{self._offset + (self.shape[0] - 1) * self._stride + self._item.itemsize}")
+                found, last = os.fstat(self._file.fileno()).st_size, (self.shape[0] - 1) * self._stride
+                raise UserError(f"{self.path}: has become shorter while it was in use: {found} bytes, expected "
+                                f"{self._offset + last + self._item.itemsize}")
             done += count
 
 

@@ -32,7 +32,8 @@ def whole_file(path):
             os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        if error.filename not in {None, str(temporary), *folders}:
+        ours = error.filename in {None, str(temporary), *folders} or error.filename2 == str(temporary)     # a copy
+        if not ours:
             raise           # another file's trouble, met while this one was being written
         where = f" ({error.filename})" if error.filename in folders else ""
         raise UserError(f"cannot write {path}: {error.strerror or error}{where}") from error

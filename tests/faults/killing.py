@@ -36,7 +36,7 @@ class Killer:
     """Runs of a :class:`.scenes.Scene` on the data in a folder, all of them below another folder."""
 
     def __init__(self, scene, inputs, work):
-        self.scene, self.words, self.work = scene, scene.words(inputs), Path(work)
+        self.scene, self.inputs, self.words, self.work = scene, inputs, scene.words(inputs), Path(work)
         self.reference = self.work / f"{scene.name}_undisturbed"
         trials.warm_up(scene.module.main, self.words, self.work / f"{scene.name}_first")
         self.changes, self.seconds = trials.count_changes(scene.module.main, self.words, self.reference)
