@@ -16,6 +16,7 @@ out; bins are padded to equal width with entries of weight zero (``widths`` says
 """
 import math
 from copy import copy
+from functools import cached_property
 
 import finufft
 import numpy as np
@@ -74,7 +75,7 @@ class Disk:
     def width(self):
         return self.sign.shape[1]
 
-    @property
+    @cached_property
     def runs(self):
         """Slices of neighbouring bins with as many entries, and that number: what products need not go beyond."""
         ends = np.flatnonzero(np.diff(self.widths, append=-1)) + 1
