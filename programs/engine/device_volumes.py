@@ -17,6 +17,7 @@ from .volume_estimator import VolumeEstimator
 MOST_PARTICLES = 64       # searched together, however much memory there is
 CELL_BYTES = 20           # of scores, and of what is made of them
 MEMORY_SHARE = 0.7        # of the free memory
+RESIDENT_SHARE = 0.4      # of the free memory, for shifted copies that are kept
 
 
 class DeviceOrders:
@@ -92,14 +93,15 @@ class DeviceTemplates:
             raise MemoryError("it has no room for one particle's scores")
         return min(size, MOST_PARTICLES)
 
-    def search(self, particles, sums, correlate=False):
+    def search(self, particles, copies, sums, correlate=False):
         """:class:`.orientation_search.Found` of each of some particles; what they weigh is added to the sums.
 
-        correlate: all of a particle to its cell of highest constrained cross-correlation.
+        copies: the particles' rows on the device, (S, P) each.  correlate: all of a particle to its cell of highest
+        constrained cross-correlation.
         """
         device, xp = self.device, self.device.xp
         count, shifts = len(particles), len(particles[0].rows)
-        rows = self.vectors.rows(device.put(np.concatenate([one.rows for one in particles])))
+        rows = self.vectors.rows(xp.concatenate(copies))
         seen = self.power.rows(device.put(np.concatenate([one.weights for one in particles])))
         scores = self.vectors.scores(rows)
         by_particle = scores.reshape(len(scores), count, shifts, -1)
@@ -179,8 +181,35 @@ class DeviceTemplates:
         return device.put(weight), found
 
 
+class Copies:
+    """Particles' shifted copies on a device: those that the bank keeps are kept there, too, as long as they fit."""
+
+    def __init__(self, device):
+        self._device, self._kept = device, {}
+        self._room = RESIDENT_SHARE * device.free()
+
+    def of(self, i, rows, stay):
+        """Rows (S, P) of particle i on the device.  stay: the bank keeps them."""
+        if not stay:
+            return self._device.put(rows)
+        owner = rows if rows.base is None else rows.base          # what stays the same from pass to pass
+        before, there = self._kept.get(i, (None, None))
+        if before is owner and len(there) == len(rows):
+            return there
+        self._room += self._kept.pop(i)[1].nbytes if i in self._kept else 0
+        there = self._device.put(rows)
+        if there.nbytes < self._room:
+            self._room -= there.nbytes
+            self._kept[i] = owner, there
+        return there
+
+
 class DeviceVolumeEstimator(VolumeEstimator):
     """A :class:`.volume_estimator.VolumeEstimator` whose E-steps are made on ``workers.device``."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self._copies = Copies(self.workers.device)
 
     def expect(self, *arguments, **options):
         with self.workers.device.memory_guarded():
@@ -194,7 +223,9 @@ class DeviceVolumeEstimator(VolumeEstimator):
 
     def _search(self, model, templates, plan, some, sums):
         particles = self.workers.map(partial(self._particle, model, plan), some)
-        return templates.search(particles, sums, plan.correlate)
+        copies = [self._copies.of(i, particle.rows, plan.frames is None and self.bank.keeps(i))
+                  for i, particle in zip(some.tolist(), particles)]
+        return templates.search(particles, copies, sums, plan.correlate)
 
 
 def volume_estimator(bank, ball, coverage, workers, *arguments):

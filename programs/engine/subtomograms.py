@@ -64,6 +64,10 @@ class Subtomograms:
         self._remember(i, _Rows(shifts, centre, rows))
         return rows
 
+    def keeps(self, i):
+        """Whether the copies of particle i that were asked for last, in no frame, are kept in memory."""
+        return i in self._rows
+
     def _shifted(self, i, shifts, centre):
         return self.ball.shifted(self.samples(i), shifts, centre)
 

@@ -20,9 +20,9 @@ def on_gpu(free=ROOM, **options):
     return Workers(1, Device(StrictCupy(**options), lambda: free))
 
 
-def on_device(scene, workers):
+def on_device(scene, workers, memory=1e9):
     """The scene's estimator on the workers' GPU."""
-    host = scene.estimator(workers)
+    host = scene.estimator(workers, memory)
     return volume_estimator(host.bank, host.ball, host.coverage, workers)
 
 
@@ -84,6 +84,27 @@ def test_little_memory_means_fewer_particles_together(scene, workers, monkeypatc
         sizes.clear()
         check(e_step(on_device(scene, on_gpu(free)), scene, model, plan), expected)
         assert sum(sizes) == scene.count and max(sizes) == most
+
+
+@pytest.mark.parametrize(("room", "memory", "again"), [(1000, 1e9, 0), (5.5, 1e9, 6), (1000, 1, 11)])
+def test_copies_stay_on_the_gpu_while_they_fit(scene, workers, room, memory, again):
+    """Of 11 particles all, or five, unless the CPU keeps none, either."""
+    here, uploads = on_gpu(), []
+    one = 4 * len(SHIFTS) * scene.ball.size
+    here.device.free = lambda: room * one / device_volumes.RESIDENT_SHARE
+    estimator = on_device(scene, here, memory)
+    here.device.free, put = lambda: ROOM, here.device.put
+
+    def noted(array, dtype=None):
+        uploads.append(array.shape == (len(SHIFTS), scene.ball.size))
+        return put(array, dtype)
+
+    here.device.put = noted
+    plan, expected = Plan(COARSE, SHIFTS), e_step(scene.estimator(workers), scene, scene.truth(), Plan(COARSE, SHIFTS))
+    for times in (scene.count, again):
+        uploads.clear()
+        check(e_step(estimator, scene, scene.truth(), plan), expected)
+        assert sum(uploads) == times
 
 
 @pytest.mark.parametrize(("free", "room"), [(2000, ROOM), (ROOM, 20000)], ids=["from the start", "all of a sudden"])
