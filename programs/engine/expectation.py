@@ -12,6 +12,7 @@ from .cells import Cells, Descent, empty_cells
 from .counts import Counts
 from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
+from .search import Spare
 from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
@@ -98,6 +99,7 @@ class Expectation:
         prior = log_shift_prior(grid.shifts, sigma_offset, grid.step) - np.log(grid.disk.n_psi)
         self.prior = (log_class[:, :, None] + prior).astype(np.float32)             # (2, K, S)
         self.mirror = bool(np.isfinite(log_class[1]).any())
+        self._spare = Spare(), Spare()
         if coarse is not None:
             self.descent = Descent(coarse.grid, grid)
             self.cut = -np.log(significance)
@@ -134,7 +136,7 @@ class Expectation:
         scores, tops, top = self._scores(images, counts)
         narrow = _share_above(tops, top - CUT) < DENSE_SHARE
         if narrow or self.noise.df is not None or images.scale is not None:
-            return self._from_cells(*self._extract(scores, tops, top - CUT, images), images)
+            return self._from_cells(*self._listed(scores, tops, top - CUT, images), images)
         return self._dense(scores, top, images)
 
     def significant(self, images, cut, counts):
@@ -144,8 +146,19 @@ class Expectation:
         """
         scores, tops, top = self._scores(images, counts)
         if _share_above(tops, top - cut) > BROAD_SHARE:
+            self._give_back(scores)
             return None
-        return self._extract(scores, tops, top - cut, images)
+        return self._listed(scores, tops, top - cut, images)
+
+    def _listed(self, scores, tops, threshold, images):
+        """Cells above a threshold (B,), and their log-posteriors, of scores that are not needed any more."""
+        found = self._extract(scores, tops, threshold, images)
+        self._give_back(scores)
+        return found
+
+    def _give_back(self, scores):
+        for g in scores:
+            self._spare[0].give(g)
 
     def _half_power(self, images):
         """Partial products of r <V, R |A|^2> / 2, float32 (4 or 1, L, B, K)."""
@@ -162,7 +175,7 @@ class Expectation:
         half, scales = self._half_power(images), images.scales(self.references)
         for tile in self.grid.tiles(self.references):
             templates = self.templates[tile, images.shifts].reshape(-1, *self.grid.disk.shape)
-            g = self.grid.scores(images.x, templates, half[..., tile], self.seen.bins)
+            g = self.grid.scores(images.x, templates, half[..., tile], self.seen.bins, self._spare)
             best = np.empty((2, len(images), g.shape[-1]), np.float32)
             if images.near is None:
                 kernels.best_of_rows(g, self.mirror, best)

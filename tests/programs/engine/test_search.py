@@ -4,7 +4,7 @@ import pytest
 
 from mlalign.programs.engine import search
 from mlalign.programs.engine.expectation import Cells
-from mlalign.programs.engine.search import Grid, shift_grid
+from mlalign.programs.engine.search import Grid, Spare, shift_grid
 from mlalign.tests.programs.engine.blobs import PHANTOMS, all_cells, partial_weights, table_of
 
 
@@ -130,3 +130,17 @@ def test_neighbours_are_the_fine_shifts_at_and_next_to_coarse_ones(radius):
         assert sorted(found[found >= 0]) == sorted(near)
         reached.update(near)
     assert reached == set(range(len(fine.shifts)))          # no fine shift is out of the coarse ones' reach
+
+
+def test_spare_arrays_are_used_again():
+    spare = Spare()
+    first = spare.take((2, 3))
+    again = first.reshape(3, 2)
+    first[:] = 7
+    spare.give(again)
+    second = spare.take((5,))
+    assert np.shares_memory(first, second) and second.shape == (5,)
+    assert not np.shares_memory(first, spare.take((5,)))
+    spare.give(second)
+    larger = spare.take((4, 4))
+    assert larger.shape == (4, 4) and not np.shares_memory(first, larger)
