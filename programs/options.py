@@ -8,6 +8,7 @@ from mlalign import __version__
 
 from .command import run_program
 from .engine.launcher import place
+from .errors import printable
 
 GIB = 2**30
 
@@ -20,8 +21,17 @@ class Parser(argparse.ArgumentParser):
                          formatter_class=_HelpFormatter)
         self.add_argument("--version", action="version", version=f"mlalign {__version__}")
 
+    def parse_args(self, args=None, namespace=None):
+        arguments = super().parse_args(args, namespace)
+        for action in self._actions:
+            # what argparse makes of --option=--
+            if action.nargs is None and isinstance(getattr(arguments, action.dest, None), list):
+                self.error(f"argument {'/'.join(action.option_strings) or action.dest}: expected one argument")
+        return arguments
+
     def error(self, message):
-        self._print_message(f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n", sys.stderr)
+        self._print_message(f"{self.prog}: error: {printable(message)} ({self.prog} --help lists the options)\n",
+                            sys.stderr)
         sys.exit(2)
 
     def _print_message(self, message, file=None):
@@ -76,7 +86,7 @@ def gpus(text):
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of GPUs, expected numbers such as 0 or 0,1")
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)
 
 
 def _range(low, high, low_open):
