@@ -32,7 +32,8 @@ def parser():
     model.add_argument("--norm", action="store_true", help="refine each image's grey scale and background")
     loop = options.add_iterations2d(p)
     loop.add_argument("--iem", type=number(int, 1), default=1, metavar="BLOCKS",
-                      help="incremental EM: update the references after each of this many blocks of images")
+                      help="update the references after each of this many blocks of images; for large sets: with about "
+                           "200 images per class in a block, few passes over all images are enough")
     options.add_running2d(p)
     return p
 

@@ -1,10 +1,10 @@
 """How an iteration goes through the images: all under one model, or in blocks that each improve it (--iem).
 
 Of few images the statistics of every block are kept, and replaced when its turn comes again: incremental EM (Neal &
-Hinton, in Learning in Graphical Models, 1998).  Of many images, where a block tells enough of the classes by itself, one
-set of statistics forgets old blocks as new ones come in: stepwise EM, see :mod:`.engine.stepwise`.  It takes the same
-memory for any number of blocks, and the resolution may grow from block to block.  When it has settled, passes over all
-images under one model end the run.
+Hinton, in Learning in Graphical Models, 1998).  Of many images, where a block tells enough of the classes by itself,
+one set of statistics forgets old blocks as new ones come in: stepwise EM, see :mod:`.engine.stepwise`.  It takes the
+same memory for any number of blocks, and the resolution may grow from block to block.  When it has settled, passes over
+all images under one model end the run.
 
 A pass that takes long is kept on disk from part to part, and goes on from there after an interruption.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from .engine import resolution
 from .engine.model import Statistics
 from .engine.stepwise import blended
+from .errors import UserError
 
 MANY = 10_000             # images from which on blocks forget each other
 TOGETHER = 128            # neighbours in their file that come into one block, so that reading is in long runs
@@ -37,7 +38,7 @@ class Passes:
     _interrupted = None       # (arrays, meta) of the pass that this run was interrupted in
     _kept_at = 0.0
 
-    # ---- kinds of passes ------------------------------------------------------------------------------------------
+    # ---- kinds of passes --------------------------------------------------------------------------------------
 
     @property
     def _many(self):
@@ -130,7 +131,7 @@ class Passes:
             estimator.read_ahead(parts[number] if number < len(parts) else rows[:0])
             yield number, rows
 
-    # ---- interruptions ------------------------------------------------------------------------------------------------
+    # ---- interruptions ----------------------------------------------------------------------------------------
 
     def _keep(self, estimator, number, parts, sums):
         """Keep on disk how far this pass has come, unless that was done a short while ago."""
@@ -145,7 +146,11 @@ class Passes:
         """Look for what was kept of a pass of that iteration; the same options are a condition to go on from it."""
         if not self.options.resume or self.options.restart is not None or not self.files.unfinished.exists():
             return
-        arrays, meta = self.files.load_unfinished()
+        try:
+            arrays, meta = self.files.load_unfinished()
+        except UserError as error:
+            self.log(f"note: {error}: iteration {iteration} begins anew")
+            return
         self._check_same_run(meta)
         if meta["iteration"] != iteration:
             return
@@ -155,8 +160,7 @@ class Passes:
         self._interrupted = arrays, meta
 
     def _take_up(self, estimator):
-        """Go back to where this pass was interrupted: the number of parts done, and their sums; 0 and None if it was not.
-        """
+        """Go back to where this pass was interrupted: the number of parts done, and their sums, or 0 and None."""
         if self._interrupted is None:
             return 0, None
         (arrays, meta), self._interrupted = self._interrupted, None

@@ -13,7 +13,7 @@ from mlalign.tests.programs.conftest import Planted, run_program, spoken
 from mlalign.tests.programs.test_ml_align2d_resume import assert_same
 
 IN_BLOCKS = "--mirror --fast --iem 6 --eps 1e-9 --iter 4 --maxres 0.3"
-PARTICLE_BYTES = 1200         # that docs/performance.md promises for a particle of a plain stack
+PARTICLE_BYTES = 600         # that docs/performance.md promises for a particle of a plain stack
 
 
 class Killed(BaseException):
@@ -95,42 +95,43 @@ def test_parts_add_up_to_the_whole(program, many, command, monkeypatch, tmp_path
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
-    """600 particles in three classes."""
-    return Planted(tmp_path_factory.mktemp("crowd"), "--views 3 -n 600 --box 32 --mirror --offset 1.5 --snr 0.1 --seed 3")
+    """400 particles in three classes."""
+    return Planted(tmp_path_factory.mktemp("crowd"), "--views 3 -n 400 --box 32 --mirror --offset 1 --snr 0.1 --seed 3")
 
 
 @pytest.fixture
-def from_chance(crowd, many, tmp_path):
+def classified(crowd, many, tmp_path):
     return lambda name, options: run_program(
-        "-i", crowd.star, "--nref", 3, "--oroot", tmp_path / name / "ml2d_", "--random_seed", 2, "--mirror", "--fast",
-        *options.split())
+        "-i", crowd.star, "--oroot", tmp_path / name / "ml2d_", "--random_seed", 2, "--mirror", "--fast", "--psi_step",
+        10, *options.format(references=crowd.references).split())
 
 
-def test_blocks_find_the_classes_in_fewer_passes(crowd, from_chance):
-    whole, blocks = from_chance("whole", "--iter 25"), from_chance("blocks", "--iem 6")
+def test_blocks_find_the_classes_in_fewer_passes(crowd, classified):
+    options = "--nref 3 --min_class 0 --maxres 0.25 --iter 15"
+    whole, blocks = classified("whole", options), classified("blocks", f"{options} --iem 6")
     assert len(blocks.iterations()) < len(whole.iterations()) - 1
     assert score(crowd.truth, blocks.images.columns)["ari"] > score(crowd.truth, whole.images.columns)["ari"] - 0.02
     assert "converged: " in blocks.log and "2% of the images changed class" in blocks.log
 
 
-def test_the_resolution_grows_within_a_pass(from_chance):
-    found = from_chance("blocks", "--iem 12 --iter 1")
+def test_the_resolution_grows_within_a_pass(classified):
+    found = classified("blocks", "--ref {references} --iem 12 --iter 1")
     steps = [float(step) for step in re.findall(r"iteration +1: on to (\S+)/px", found.log)]
     assert len(steps) >= 2 and steps == sorted(steps)
     assert found.info(1)["maxres"] == pytest.approx(steps[-1], abs=1e-3)
 
 
-def test_blocks_take_the_memory_of_one(from_chance, monkeypatch):
+def test_blocks_take_the_memory_of_one(classified, monkeypatch):
     kept = []
     expect = passes.Passes._keep
     monkeypatch.setattr(passes.Passes, "_keep", lambda self, *rest: (kept.append(len(self.block_statistics)),
                                                                     expect(self, *rest)))
-    from_chance("blocks", "--iem 12 --iter 1")
+    classified("blocks", "--ref {references} --maxres 0.2 --iem 12 --iter 1")
     assert kept == [1] * 12
 
 
-def test_there_is_always_a_first_pass(from_chance):
-    found = from_chance("blocks", "--iem 6 --iter 0 --maxres 0.2")
+def test_there_is_always_a_first_pass(classified):
+    found = classified("blocks", "--ref {references} --iem 6 --iter 0 --maxres 0.2")
     assert found.iterations() == [1] and (found.images["ref"] > 0).all()
     assert found.info()["changed"] == 1
 
