@@ -327,7 +327,8 @@ class Rows:
 
 def _write_block(file, name, columns):
     if isinstance(columns, Rows):
-        labels, chunks = columns.labels, [columns.lines]
+        labels, lines = columns.labels, columns.lines
+        chunks = (lines[start:start + CHUNK] for start in range(0, len(lines), CHUNK))
     else:
         columns = {label: np.asarray(values) for label, values in columns.items()}
         labels, chunks = columns, _chunks(columns, name)
