@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
-_unfinished = {}                # file that must not outlive this process: whether it is still ours
+_unfinished = set()             # functions that remove files which must not outlive this process
 _changing = threading.Lock()
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp", re.DOTALL)
 
@@ -42,20 +42,26 @@ def whole_file(path):
 @contextmanager
 def unfinished(path, ours=lambda: True):
     """Remove the file when the context ends, or the process (:func:`discard_unfinished`), if it is still ``ours()``."""
+    def remove():
+        with suppress(OSError):
+            if ours():
+                os.unlink(path)
+
     with _changing:
-        _unfinished[path] = ours
+        _unfinished.add(remove)
     try:
         yield
     finally:
         with _changing:
-            _remove_ours(path, _unfinished.pop(path))
+            _unfinished.remove(remove)
+            remove()
 
 
 def discard_unfinished():
     """Remove all unfinished files and let nobody begin another: for a process that ends at once."""
     _changing.acquire()
-    for path, ours in _unfinished.items():
-        _remove_ours(path, ours)
+    for remove in _unfinished:
+        remove()
 
 
 def remove_leftovers(folder, owned):
@@ -72,12 +78,6 @@ def _create(path):
     with suppress(FileNotFoundError):
         os.unlink(path)         # of a killed process that had our number
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-
-
-def _remove_ours(path, ours):
-    with suppress(OSError):
-        if ours():
-            os.unlink(path)
 
 
 def _sync(path):
