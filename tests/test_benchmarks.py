@@ -14,6 +14,7 @@ USAGE = re.compile(r"^    python benchmarks/(\w+)\.py", re.MULTILINE)
 INSIDE = {"measured"}                  # started by others
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py")
                  if USAGE.search(path.read_text()) and path.stem not in INSIDE)
+pytestmark = pytest.mark.skipif(not SCRIPTS, reason="benchmarks are not installed with the package")
 
 
 @pytest.fixture
