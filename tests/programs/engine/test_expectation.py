@@ -146,6 +146,18 @@ def test_fast_search_gives_the_exhaustive_answer(snr, df, monkeypatch):
     np.testing.assert_allclose(fast.pose, exact.pose, atol=0.1)
 
 
+@pytest.mark.parametrize("snr, significance", [(0.05, 1e-12), (0.05, 1e-3), (0.5, 1e-12), (1.0, 1e-12)])
+def test_missing_likelihood_bounds_what_the_fast_search_gets_wrong(snr, significance, monkeypatch):
+    """Its posterior is the exact one of some of the cells: d nats less, and 1 - exp(-d) away in total variation."""
+    monkeypatch.setattr(module, "BROAD_SHARE", 2)
+    exact, fast = exhaustive_and_fast(snr, significance=significance)
+    missing = exact.log_likelihood - fast.log_likelihood
+    rounding = 2e-3                                                  # of scores, which are float32 sums
+    assert missing.min() > -rounding
+    distance = np.abs(fast.class_mass - exact.class_mass).sum(1) / 2
+    assert (distance <= 1 - np.exp(-missing.clip(0)) + rounding).all()
+
+
 def test_fast_search_at_a_very_high_snr_keeps_the_classes():
     """Coarse cells are far from the peak then, in nats: a few images may end on a slope of theirs."""
     exact, fast = exhaustive_and_fast(1.0)
