@@ -12,6 +12,7 @@ import numpy as np
 
 from .engine.missing import KINDS, Region
 from .errors import UserError
+from .formats.stack import small_text
 from .formats.star import MetaData, read_star, write_star
 from .formats.volumes import VolumeSource
 from .formats.whole_numbers import not_whole
@@ -29,7 +30,7 @@ def read_regions(path):
     Numbers are keys: they need not be in order.  Paths of weights start at the table's folder, or else at the current
     one or at a folder above the table's.  Raises :class:`UserError` for whatever is wrong with the table.
     """
-    lines = _lines(path)
+    lines = small_text(path).splitlines()
     if any(line.lstrip().startswith("data_") for line in lines):
         rows = _star_rows(path)
     else:
@@ -130,13 +131,6 @@ def _docfile_values(path, place, words, kind):
 
 
 # ---- both -----------------------------------------------------------------------------------------------------
-
-def _lines(path):
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-
 
 def _whole(path, place, value):
     if len(not_whole(value)):

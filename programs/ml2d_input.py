@@ -1,11 +1,11 @@
 """What an ML2D run is given: images, references, class fractions, and whether they fit together."""
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from .errors import UserError
 from .formats.images import check_pixels, open_images
+from .formats.stack import small_text
 from .formats.star import read_star
 from .running import fingerprint
 
@@ -97,17 +97,15 @@ def given_fractions(path, references):
     fractions = _read_fractions(path)
     if len(fractions) != references:
         raise UserError(f"{path}: {len(fractions)} fractions, expected {references}, one per reference")
-    if not (np.isfinite(fractions).all() and (fractions >= 0).all() and fractions.sum() > 0):
+    if not (np.isfinite(fractions).all() and (fractions >= 0).all() and (fractions > 0).any()):
         raise UserError(f"{path}: fractions must be numbers of at least zero, not all of them zero")
+    fractions = fractions / fractions.max()         # whose sum is no more than a number can be
     return fractions / fractions.sum()
 
 
 def _read_fractions(path):
     """Class fractions from metadata (column weight or classCount) or a text file of numbers."""
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected a file of class fractions") from error
+    text = small_text(path)
     if "data_" in text:
         for table in read_star(path).values():
             for label in ("weight", "classCount"):
@@ -117,4 +115,4 @@ def _read_fractions(path):
     try:
         return np.array([float(word) for word in text.split()])
     except ValueError as error:
-        raise UserError(f"{path}: {error}, expected numbers or metadata with a weight column") from None
+        raise UserError(f"{path}: {error!s:.80}, expected numbers or metadata with a weight column") from None

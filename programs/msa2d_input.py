@@ -8,6 +8,7 @@ from .engine.ctf import Ctf, PhaseFlipped
 from .engine.processors import process
 from .errors import UserError
 from .formats.images import check_pixels, open_images
+from .formats.stack import small_text
 from .formats.whole_numbers import DIGITS
 from .mref_input import fingerprint, header_attributes, read_ctfs
 
@@ -82,14 +83,9 @@ def _used(path, count, stack):
     """Numbers (U,) of the particles that the file of --exclude does not list."""
     left_out = np.zeros(count, bool)
     if path:
-        try:
-            with open(path) as file:
-                words = file.read().replace(",", " ").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--exclude {path}: cannot be read ({error})") from error
-        for word in words:
+        for word in small_text(path).replace(",", " ").split():
             if not (word.isascii() and word.isdigit()) or len(word) > DIGITS or int(word) >= count:
-                raise UserError(f"--exclude {path}: found '{word}', expected numbers of particles from 0 to "
+                raise UserError(f"--exclude {path}: found '{word:.40}', expected numbers of particles from 0 to "
                                 f"{count - 1}, for {stack} has {count}")
             left_out[int(word)] = True
     return np.flatnonzero(~left_out)

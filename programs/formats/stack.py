@@ -5,6 +5,8 @@ import numpy as np
 
 from ..errors import UserError
 
+MOST_TEXT = 1 << 26         # bytes
+
 
 class StackFile:
     """Images or volumes of one file; nothing is read until it is asked for.
@@ -62,6 +64,14 @@ class StackFile:
                 raise UserError(f"{self.path}: has become shorter while it was in use: {found} bytes, expected "
                                 f"{self._offset + last + self._item.itemsize}")
             done += count
+
+
+def small_text(path):
+    """The text of a file that people write, of which no more than :data:`MOST_TEXT` bytes are read."""
+    raw = first_bytes(path, MOST_TEXT)
+    if b"\0" in raw:
+        raise UserError(f"{path}: cannot be read, it holds no text")
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def first_bytes(path, count):

@@ -16,7 +16,7 @@ from pathlib import Path
 from mlalign.programs.errors import UserError
 
 SECONDS = 2             # CPU time for a case
-PATIENCE = 60           # seconds without a finished case, after which the process is ended
+PATIENCE = 300          # seconds without a finished case, after which the process is ended
 MEMORY = 1 << 29        # bytes beyond what the process has when it begins
 LONGEST = 10_000        # characters of a message
 FAST = Path("/dev/shm")
