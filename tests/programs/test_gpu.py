@@ -7,7 +7,7 @@ import pytest
 from mlalign.programs import ml_tomo
 from mlalign.programs.scoring import score
 from mlalign.tests.programs.conftest import PROGRAMS, Outcome, run_program
-from mlalign.tests.programs.engine.strict_cupy import StrictCupy
+from mlalign.tests.programs.engine.strict_cupy import StrictCupy, install
 from mlalign.tests.programs.in_ranks import in_ranks
 from mlalign.tests.programs.measures import correlation
 from mlalign.tests.programs.test_ml_align2d_errors import the_line
@@ -62,23 +62,10 @@ def test_a_run_goes_on_with_or_without_the_gpu(classified, planted, cupy, tmp_pa
     same(found, whole)
 
 
-SHIM = """\
-import pathlib, sys
-from mlalign.tests.programs.engine.strict_cupy import StrictCupy
-
-class Noted(StrictCupy):
-    def _device(self, number):
-        pathlib.Path(__file__).with_name(f"gpu{number}").touch()
-        return super()._device(number)
-
-sys.modules["cupy"] = Noted(gpus=3)
-"""
-
-
 @pytest.mark.programs("ml_align2d")
 def test_processes_take_a_gpu_each(planted, classified, tmp_path):
     """From the command line, where the stand-in is a module on the path."""
-    (tmp_path / "cupy.py").write_text(SHIM)
+    install(tmp_path)
     in_ranks(2, "ml_align2d", "-i", planted.star, "--ref", planted.references, "--random_seed", 1, "--mirror",
              "--maxres", 0.3, "--iter", 3, "--oroot", tmp_path / "ml2d_", "--gpu", "2,0", PYTHONPATH=str(tmp_path))
     assert {path.name for path in tmp_path.glob("gpu*")} == {"gpu0", "gpu2"}

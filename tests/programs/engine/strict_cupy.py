@@ -190,3 +190,21 @@ class StrictCupy(ModuleType):
 
     def _maker(self, name):
         return lambda *arguments: self.wrap(getattr(np, name)(*arguments))
+
+
+MODULE = """\
+import pathlib, sys
+from mlalign.tests.programs.engine.strict_cupy import StrictCupy
+
+class Noted(StrictCupy):
+    def _device(self, number):
+        pathlib.Path(__file__).with_name(f"gpu{number}").touch()
+        return super()._device(number)
+
+sys.modules["cupy"] = Noted(gpus=3)
+"""
+
+
+def install(folder):
+    """A module cupy with three GPUs in a folder, for other processes' PYTHONPATH; files gpuN tell which were chosen."""
+    (folder / "cupy.py").write_text(MODULE)
