@@ -334,8 +334,8 @@ def _write_block(file, name, columns):
         labels, chunks = columns, _chunks(columns, name)
     file.write(f"data_{name}\n\nloop_\n")
     file.writelines(f"_{label}\n" for label in labels)
-    for lines in chunks:
-        file.write("\n".join([*lines, ""]))
+    for chunk in chunks:
+        file.write("\n".join([*chunk, ""]))
     file.write("\n")
 
 

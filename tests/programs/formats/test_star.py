@@ -5,7 +5,7 @@ from emtable import Table
 
 from mlalign.programs.errors import UserError
 from mlalign.programs.formats import star
-from mlalign.programs.formats.star import MetaData, read_star, write_star
+from mlalign.programs.formats.star import MetaData, Rows, copy_star, read_star, write_star
 
 
 def write(folder, text, name="x.star"):
@@ -194,3 +194,55 @@ def test_table_answers(tmp_path):
         table.take([2, 0, 1]).take([False, True, True]).numbers("y")
     with pytest.raises(UserError, match="column _name holds text, expected numbers"):
         table.numbers("name")
+
+
+# ---- a million rows
+
+def test_rows_are_written_as_their_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(star, "CHUNK", 7)
+    columns = {"itemId": np.arange(20), "image": [f"{i}@a b.mrcs" if i == 13 else f"{i}@c.mrcs" for i in range(20)],
+               "shiftX": np.linspace(0, 1, 20), "pMax": np.linspace(0, 1, 20, dtype=np.float32)}
+    some = np.array([3, 13, 4])
+    write_star(tmp_path / "rows.star", {"all": Rows.of(columns), "some": Rows.of(columns).take(some)})
+    write_star(tmp_path / "table.star", {"all": columns, "some": {k: np.array(v)[some] for k, v in columns.items()}})
+    rows, table = (read_star(tmp_path / name) for name in ("rows.star", "table.star"))
+    for block in ("all", "some"):
+        for label in columns:
+            assert rows[block][label].tolist() == table[block][label].tolist()
+    assert (tmp_path / "rows.star").read_text() == (tmp_path / "table.star").read_text()
+
+
+def test_rows_need_columns_of_one_length():
+    with pytest.raises(ValueError, match="different lengths"):
+        Rows.of({"a": [1, 2], "b": [1]})
+
+
+@pytest.mark.parametrize("word", ["", "a b", "_a", "#a", "'a", '"a', ";a", "data_a", "loop_", "a\tb"])
+def test_one_word_that_needs_quotes_has_its_column_quoted(tmp_path, monkeypatch, word):
+    monkeypatch.setattr(star, "CHUNK", 2)
+    words = ["plain", "words", "and", word, "more"]
+    write_star(tmp_path / "x.star", {"a": {"name": words, "n": np.arange(5)}})
+    assert read_star(tmp_path / "x.star")["a"]["name"].tolist() == words
+    assert (tmp_path / "x.star").read_text().count('"plain"') == 1
+
+
+def test_a_word_that_looks_like_the_end_of_a_row(tmp_path):
+    path = write(tmp_path, "data_a\nloop_\n_x\n_name\n1 \0\n2 b\n")
+    assert read_star(path)["a"]["name"].tolist() == ["\0", "b"]
+    path = write(tmp_path, "data_a\nloop_\n_name\na \0 b\n")
+    assert error(path) == f"{path}, line 4: 3 values, expected 1 (block data_a: _name)"
+
+
+def test_reading_ends_with_the_last_block_wanted(tmp_path):
+    path = write(tmp_path, "data_a\n_x 1\ndata_b\n_x 2\ndata_c\nnonsense\n")
+    assert list(read_star(path, ["b"])) == ["b"]
+    assert "nonsense" in error(path)
+
+
+def test_a_copy_with_another_block(tmp_path):
+    blocks = {"classes": {"ref": [1, 2], "image": ["1@a", "2@a"]}, "info": {"n": [3]}, "class1_images": {"ref": [1]}}
+    write_star(tmp_path / "a.star", blocks)
+    copy_star(tmp_path / "a.star", tmp_path / "b.star", "classes", {**blocks["classes"], "image": ["1@b", "2@b"]})
+    blocks["classes"]["image"] = ["1@b", "2@b"]
+    write_star(tmp_path / "expected.star", blocks)
+    assert (tmp_path / "b.star").read_text() == (tmp_path / "expected.star").read_text()

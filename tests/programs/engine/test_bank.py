@@ -1,0 +1,53 @@
+"""Banks of harmonics: what they keep, and what they compute again."""
+import numpy as np
+import pytest
+
+from mlalign.programs.engine.backend import Workers
+from mlalign.programs.engine.bank import ImageBank
+from mlalign.programs.engine.disk import Disk
+from mlalign.tests.programs.engine.blobs import Stack
+
+COUNT = 300
+
+
+class Counting(Stack):
+    """Counts the images that are read."""
+
+    seen = 0
+
+    def read(self, rows):
+        self.seen += len(rows)
+        return super().read(rows)
+
+
+@pytest.fixture
+def source():
+    return Counting(np.random.default_rng(1).standard_normal((COUNT, 16, 16)).astype(np.float32))
+
+
+@pytest.fixture
+def bank(source):
+    workers, disk = Workers(1), Disk(16, 0.3, 12)
+    yield lambda **options: ImageBank(source, disk, workers, **options)
+    workers.close()
+
+
+def test_some_images_are_kept_and_the_others_made_when_asked_for(bank, source):
+    rows = np.arange(5, COUNT, 7)
+    some, every = bank(rows=rows), bank()
+    assert some.harmonics.nbytes == len(rows) * some.image_bytes and source.seen == COUNT + len(rows)
+    for asked, read in ((rows[3:9], 0), (np.arange(20), 20)):
+        before = source.seen
+        (x, power), (expected, expected_power) = some.read(asked), every.read(asked)
+        np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(power, expected_power, rtol=1e-5)
+        assert source.seen - before == read
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, COUNT, 2)])
+def test_images_that_do_not_fit_take_a_few_bytes_each(bank, source, rows):
+    kept = COUNT if rows is None else len(rows)
+    small = bank(rows=rows, memory=kept * bank(rows=np.arange(1)).image_bytes)
+    assert small.harmonics is None
+    assert sum(a.nbytes for a in vars(small).values() if isinstance(a, np.ndarray) and len(a) == COUNT) == 8 * COUNT
+    assert bank(rows=rows, memory=kept * small.image_bytes + 1).harmonics is not None
