@@ -103,8 +103,8 @@ def agreement(exact, fast):
     lacking = ours.log_likelihood - theirs.log_likelihood
     difference = np.linalg.norm(means[0] - means[1]) / np.linalg.norm(means[0])
     return (f"fast and exact put {np.mean(ours.ref == theirs.ref):.1%} of the images into the same class, their "
-            f"averages differ by {100 * difference:.2g} %, and an image lacks {lacking.mean():.2g} nats of log-likelihood "
-            f"(mean; {lacking.max():.2g} at the most)")
+            f"averages differ by {100 * difference:.2g} %, and an image lacks {lacking.mean():.2g} nats of "
+            f"log-likelihood (mean; {lacking.max():.2g} at the most)")
 
 
 def main():
@@ -141,7 +141,8 @@ def main():
         gains = [one.wall / Timed(images, references, options.settle, options.repeats, threads=2, fast=one is fast,
                                   **settings).wall for one in (exact, fast)]
         notes.append(f"{exact.shifts} shifts: fast is {exact.cpu / fast.cpu:.1f} times faster; "
-                     f"{agreement(exact, fast)}. Two threads are {gains[0]:.2f} (exact) and {gains[1]:.2f} (fast) times faster than one.")
+                     f"{agreement(exact, fast)}. Two threads are {gains[0]:.2f} (exact) and {gains[1]:.2f} (fast) "
+                     "times faster than one.")
     print("", *notes, sep="\n")
 
 
