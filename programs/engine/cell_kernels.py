@@ -165,23 +165,20 @@ def score_cells(x, sign, widths, templates, cosine, sine, power, power_bins, key
 @kernel
 def _correlate(x, sign, widths, template, mirrored, real, imag):
     """Folded products conj(x) a of one image and one template: real and imaginary part per bin."""
+    flip = np.float32(-1 if mirrored else 1)
     for m in range(len(sign)):
         xr, xi, ar, ai, fold = x[0, m], x[1, m], template[0, m], template[1, m], sign[m]
-        rr = np.float32(0)
-        ii = np.float32(0)
-        ri = np.float32(0)
-        ir = np.float32(0)
+        re = np.float32(0)
+        im = np.float32(0)
         for j in range(widths[m]):
-            rr += xr[j] * ar[j]
-            ii += xi[j] * ai[j]
-            ri += fold[j] * xr[j] * ai[j]
-            ir += fold[j] * xi[j] * ar[j]
+            re += xr[j] * ar[j] + flip * xi[j] * ai[j]
+            im += fold[j] * (xr[j] * ai[j] - flip * xi[j] * ar[j])
         if not mirrored:
-            real[m], imag[m] = rr + ii, ri - ir
+            real[m], imag[m] = re, im
         elif m % 2 == 0:
-            real[m], imag[m] = rr - ii, -(ri + ir)
+            real[m], imag[m] = re, -im
         else:
-            real[m], imag[m] = ii - rr, ri + ir
+            real[m], imag[m] = -re, im
 
 
 @kernel
