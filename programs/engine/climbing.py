@@ -1,6 +1,7 @@
 """Compiled loops of the fine maximum-correlation search: from where the coarse one ended to the top of the hill.
 
-See :mod:`.correlation_kernels` for the correlation of harmonics.
+The image is turned back to each angle on the way, which is done once for all shifts there; a score is then a sum of
+products over the vectors of image and template as they lie in memory (:mod:`.rings`).
 """
 import numpy as np
 
@@ -10,6 +11,14 @@ NOWHERE = -1e30         # the score of a place that is not searched
 WINDOW = 8              # lattice steps that a climb may lead away from where it began
 LEAPS = 4               # after the climb, along a ridge
 NEAR = 0.75             # steps from a point within which its paraboloid's top is trusted more than another's
+SLOTS = 16              # consecutive angles whose scores are kept; angles are a multiple of these
+TURNED = 4              # consecutive angles to which the image is kept turned
+
+# a lattice point and its neighbours (x, y, angle) along the axes, then those between two axes
+AROUND = np.array([(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1),
+                   (1, 1, 0), (1, -1, 0), (-1, 1, 0), (-1, -1, 0), (1, 0, 1), (1, 0, -1), (-1, 0, 1), (-1, 0, -1),
+                   (0, 1, 1), (0, 1, -1), (0, -1, 1), (0, -1, -1)])
+ALONG_AXES = 7          # of them
 
 
 @kernel
@@ -19,73 +28,63 @@ def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, imag
     The top is that of a paraboloid through a point and its neighbours.  Where a ridge runs slantwise through the
     lattice, the highest point is not the one next to the top: then the paraboloid leads on.
 
-    x: (N, size).  layout: (start, each) of the rings used.  templates: (T, size) at the lattice points of index
-    (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
+    x: (N, size).  layout: (start, each) of the rings used.  templates: (T, size of these) at the lattice points of
+    index (L, L), -1 where there is none.  cosine, sine: (n, Q) of q psi at the fine angles.  inverse: (N, G, G), what a
     correlation is multiplied by where the mask is shifted by whole pixels.  limits: (N, 4) lowest and highest x and y.
     image, mirrored, angle (of the fine ones): (C,); place: (C, 2) = (x, y) in the lattice.
     found: (C, 4) to fill with score, psi in radians, and shift x, y in pixels, of the template.
+    Returns how many places were scored, and to how many angles images were turned.
     """
     side, angles = 2 * WINDOW + 1, len(cosine)
-    known = np.zeros((side, side), np.bool_)
-    z = np.empty((side, side, 2, cosine.shape[1]), np.float32)
-    value = np.empty((3, 3, 3))
+    # what is known, and of which candidate and angle; images turned back, and of which
+    scores, known = np.empty((side, side, SLOTS, 2)), np.full((side, side, SLOTS), -1)
+    turned, held = np.empty((TURNED, templates.shape[1]), np.float32), np.full(TURNED, -1)
+    value, counts = np.zeros((3, 3, 3)), np.zeros(2, np.int64)
     for c in range(len(image)):
-        known[:] = False
         i, px, py, a, flip = image[c], place[c, 0], place[c, 1], angle[c], mirrored[c] == 1
-        x0, y0 = px - WINDOW, py - WINDOW
-        for _ in range(4 * side):
-            bx, by, ba = _look(x[i], layout, templates, index, step, cosine, sine, inverse[i], limits[i], flip, px, py,
-                               a, x0, y0, known, z, value)
-            if bx == 0 and by == 0 and ba == 0:
-                break
-            px, py, a = px + bx, py + by, (a + ba) % angles
-        dx, dy, da, top = _paraboloid(value)
-        found[c] = top, (a + da) * 2 * np.pi / angles, step * (px + dx), step * (py + dy)
-        for _ in range(LEAPS):
-            bx, by, ba = int(np.rint(dx)), int(np.rint(dy)), int(np.rint(da))
-            if bx == 0 and by == 0 and ba == 0:
-                break
-            px, py, a = px + bx, py + by, (a + ba) % angles
-            _look(x[i], layout, templates, index, step, cosine, sine, inverse[i], limits[i], flip, px, py, a, x0, y0,
-                  known, z, value)
-            dx, dy, da, top = _paraboloid(value)
-            if top > found[c, 0] and max(abs(dx), abs(dy), abs(da)) < NEAR:
-                found[c] = top, (a + da) * 2 * np.pi / angles, step * (px + dx), step * (py + dy)
-
-
-@kernel
-def _look(x, layout, templates, index, step, cosine, sine, inverse, limits, mirrored, px, py, a, x0, y0, known, z,
-          value):
-    """Fill value (3, 3, 3) = (y, x, angle) with the scores around a lattice point; the steps to the highest.
-
-    What a template says of the image, z (side, side, 2, Q) from lattice point (x0, y0) on, is kept where ``known``.
-    """
-    best, bx, by, ba = -np.inf, 0, 0, 0
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            wx, wy = px + dx - x0, py + dy - y0
-            t = _point(index, px + dx, py + dy)
-            inside = t >= 0 and 0 <= wx < len(known) and 0 <= wy < len(known)
-            if inside and not known[wy, wx]:
-                _correlate(x, layout, templates[t], mirrored, z[wy, wx])
-                known[wy, wx] = True
-            for da in range(-1, 2):
+        x0, y0, leaps = px - WINDOW, py - WINDOW, -1
+        while leaps < LEAPS:
+            highest, bx, by, ba = -np.inf, 0, 0, 0
+            for n in range(len(AROUND)):
+                if n == ALONG_AXES and leaps < 0 and (bx != 0 or by != 0 or ba != 0):
+                    break                                   # uphill along an axis: what lies between can wait
+                dx, dy, da = AROUND[n]
+                wx, wy, at, t = px + dx - x0, py + dy - y0, (a + da) % angles, _point(index, px + dx, py + dy)
                 v = rank = 10 * NOWHERE
-                if inside:
-                    at = (a + da) % len(cosine)
-                    f, outside = _factor(inverse, limits, cosine, sine, at, mirrored, step * (px + dx),
-                                         step * (py + dy))
-                    v = rank = f * _at_angle(z[wy, wx], cosine[at], sine[at])
-                    # outside the limits it is uphill to them
-                    if outside > step / 2 + 1e-6:
-                        rank = NOWHERE * (1 + outside)
+                if t >= 0 and 0 <= wx < side and 0 <= wy < side:
+                    of, kept = c * angles + at, at % SLOTS
+                    if known[wy, wx, kept] != of:
+                        known[wy, wx, kept] = of
+                        if held[at % TURNED] != of:
+                            held[at % TURNED] = of
+                            counts[1] += 1
+                            _turn_back(x[i], layout, cosine[at], sine[at], flip, turned[at % TURNED])
+                        counts[0] += 1
+                        f, outside = _factor(inverse[i], limits[i], cosine, sine, at, flip, step * (px + dx),
+                                             step * (py + dy))
+                        y, template, product = turned[at % TURNED], templates[t], np.float32(0)
+                        for k in range(len(template)):
+                            product += y[k] * template[k]
+                        v = f * product
+                        # outside the limits it is uphill to them
+                        scores[wy, wx, kept] = v, NOWHERE * (1 + outside) if outside > step / 2 + 1e-6 else v
+                    v, rank = scores[wy, wx, kept]
                 value[dy + 1, dx + 1, da + 1] = v
-                if rank > best or (rank == best and dx == dy == da == 0):
-                    best, bx, by, ba = rank, dx, dy, da
-    return bx, by, ba
+                if rank > highest:
+                    highest, bx, by, ba = rank, dx, dy, da
+            if leaps >= 0 or (bx == 0 and by == 0 and ba == 0):
+                dx, dy, da, top = _paraboloid(value)
+                if leaps < 0 or (top > found[c, 0] and max(abs(dx), abs(dy), abs(da)) < NEAR):
+                    found[c] = top, (a + da) * 2 * np.pi / angles, step * (px + dx), step * (py + dy)
+                leaps += 1
+                bx, by, ba = int(np.rint(dx)), int(np.rint(dy)), int(np.rint(da))
+                if bx == 0 and by == 0 and ba == 0:
+                    break
+            px, py, a = px + bx, py + by, (a + ba) % angles
+    return counts
 
 
-@kernel
+@part
 def _point(index, x, y):
     """Template at a lattice point, -1 for none."""
     middle = len(index) // 2
@@ -117,35 +116,25 @@ def _factor(inverse, limits, cosine, sine, at, mirrored, x, y):
     return f, outside
 
 
-@kernel
-def _correlate(x, layout, template, mirrored, z):
-    """Fill z (2, Q), even harmonics first, with what cos(q psi) and sin(q psi) are multiplied by."""
-    start, each = layout
-    z[:] = 0
-    sign = np.float32(-1 if mirrored else 1)
-    orders = z.shape[1] // 2
-    for j in range(len(each)):
-        count = each[j]
-        for parity in range(2):
-            begin, shift = start[j] + 2 * count * parity, orders * parity
-            xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
-            ar, ai = template[begin : begin + count], template[begin + count : begin + 2 * count]
-            zc, zs = z[0, shift : shift + count], z[1, shift : shift + count]
-            # one sum at a time: with two the compiler fears that one is the other's input
-            for q in range(count):
-                zc[q] += xr[q] * ar[q] + sign * xi[q] * ai[q]
-            for q in range(count):
-                zs[q] += sign * xr[q] * ai[q] - xi[q] * ar[q]
-    if mirrored:
-        z[:, orders:] *= -1
-
-
 @part
-def _at_angle(z, cosine, sine):
-    total = np.float32(0)
-    for q in range(z.shape[1]):
-        total += cosine[q] * z[0, q] + sine[q] * z[1, q]
-    return total
+def _turn_back(x, layout, cosine, sine, mirrored, out):
+    """Harmonics x turned by -psi, then (where mirrored) y -> -y: out, same rings.  cosine, sine: (Q,) of q psi."""
+    start, each = layout
+    half = len(cosine) // 2
+    for parity in range(2):
+        cos, sin = cosine[parity * half : (parity + 1) * half], sine[parity * half : (parity + 1) * half]
+        # the mirror takes a_q to (-1)^q conj(a_q)
+        real = np.float32(-1 if mirrored and parity == 1 else 1)
+        imag = np.float32(-1 if mirrored and parity == 0 else 1)
+        for j in range(len(each)):
+            count = each[j]
+            begin = start[j] + 2 * count * parity
+            xr, xi = x[begin : begin + count], x[begin + count : begin + 2 * count]
+            yr, yi = out[begin : begin + count], out[begin + count : begin + 2 * count]
+            for q in range(count):
+                yr[q] = real * (cos[q] * xr[q] - sin[q] * xi[q])
+            for q in range(count):
+                yi[q] = imag * (cos[q] * xi[q] + sin[q] * xr[q])
 
 
 @part

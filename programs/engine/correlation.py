@@ -14,12 +14,14 @@ and sharp ones more.
 """
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from scipy import fft
 
-from . import climbing
+from . import candidates, climbing
 from . import correlation_kernels as kernels
+from .counts import Counts
 from .packing import Packing
 
 COARSE_FREQUENCY = 0.2     # 1/px: resolution of the coarse search
@@ -31,6 +33,7 @@ POWERLESS = 1e-3           # share of a reference's power that may lie beyond th
 ROUNDING = 1e-5            # relative difference of scores that means nothing
 TILE_CELLS = 8192          # (image, template) pairs scored together
 BLOCK = 64                 # images scored together
+_counting = Lock()
 UNMIRRORED, EITHER, EACH = range(3)             # what is looked for: see Search.run
 
 
@@ -105,6 +108,7 @@ class Search:
     step: of the shifts in pixels.  reach: the longest shift wanted, in pixels.
     exhaustive: score everything on the fine grid.  climbs: how many of an image's candidates, the best by the coarse
     search (of each mirror, where both are looked for), are climbed; None: all that may lead to its highest top.
+    counts: :class:`.counts.Counts` of all that has been evaluated so far.
     """
 
     rings: object
@@ -115,6 +119,7 @@ class Search:
     exhaustive: bool = False
     climbs: int = None
     pool: object = field(default=map, repr=False)
+    counts: Counts = field(default_factory=Counts, repr=False, compare=False)
 
     # ---- the grids -------------------------------------------------------------------------------------------
 
@@ -289,7 +294,8 @@ class Search:
         mirrors: UNMIRRORED: references as they are; EITHER: mirrored or not, whichever is higher; EACH: the tops that
         may be the highest with the mirror, and those that may be without.
         """
-        blocks = np.array_split(np.arange(len(views.x)), -(-len(views.x) // BLOCK))
+        block = max(BLOCK, TILE_CELLS // (len(self.places) * len(references.samples)))
+        blocks = np.array_split(np.arange(len(views.x)), -(-len(views.x) // block))
         allowed = self._allowed(limits)
         parts = self.pool(lambda rows: self._coarse(views, references, norm, allowed, rows, freedom, mirrors),
                           blocks)
@@ -298,10 +304,21 @@ class Search:
         coarse = [column[order] for column in coarse]
         ends = np.searchsorted(coarse[1], np.arange(len(references.samples) + 1))
         pieces = [[column[a:b] for column in coarse] for a, b in zip(ends, ends[1:]) if b > a]
-        found = Found.joined(list(self.pool(lambda some: self._climb(views, references, limits, *some), pieces)))
+        climbed = list(self.pool(lambda some: self._climb(views, references, limits, *some), pieces))
+        self._count(len(views.x) * references.packed.shape[-1], len(blocks), [evaluated for _, evaluated in climbed])
+        found = Found.joined([tops for tops, _ in climbed])
         found = found.take(found.score > 0)
         found.score = found.score * norm[found.image, found.ref]
         return found
+
+    def _count(self, pairs, blocks, climbed):
+        """Add to the counts: pairs of images and templates, blocks, and (cells, turns) of climbs."""
+        flops = 8 * pairs * (np.prod(self.packed_shape[1:]) + self._coarse_waves[0].size)
+        fine, turns = np.sum(climbed, 0, int) if climbed else (0, 0)
+        swept = "swept_cells" if self.exhaustive else "coarse_cells"
+        with _counting:
+            self.counts.add(Counts(float(flops), fine_cells=int(fine), turns=int(turns), blocks=blocks,
+                                   **{swept: 2 * self.coarse_angles * pairs}))
 
     def _allowed(self, limits):
         """bool (N, G, G): whole-pixel shifts from which a coarse cell may lead to one within the limits."""
@@ -334,16 +351,17 @@ class Search:
             of_sides = best.reshape(*best.shape[:2], sides, -1).max(3)
             np.maximum(top, (of_sides * scale[..., None]).max(1), out=top)
             floor = self._floor(top.min(1)[:, None], references.loss[some], freedom) / scale
-            arguments = g, factor, best, floor.astype(np.float32), first
-            found = _empty(0)
-            found = _empty(kernels.locate(*arguments, found))
-            kernels.locate(*arguments, found)
+            wanted = (best >= floor.astype(np.float32)[..., None]) & (best > 0)
+            if self.climbs:
+                wanted &= candidates.among_highest(best * scale[..., None], self.climbs, sides)
+            found = candidates.empty(np.count_nonzero(wanted))
+            kernels.locate(g, factor, wanted, first, found)
             parts.append(found)
         image, ref, mirrored, angle, shift, score = (np.concatenate(column) for column in zip(*parts))
         side, value = mirrored * (sides - 1), score * norm[here][image, ref]
         good = value >= self._floor(top[image, side], references.loss[ref], freedom)
         if self.climbs:
-            good &= _rank(sides * image + side, value) < self.climbs
+            good &= candidates.rank(sides * image + side, value) < self.climbs
         return [column[good] for column in (image + rows[0], ref, mirrored, angle, shift, score)]
 
     def _floor(self, top, loss, freedom):
@@ -361,16 +379,17 @@ class Search:
         return g.reshape(kernels.SECTORS, -1, count, width)
 
     def _climb(self, views, references, limits, image, ref, mirrored, angle, shift, score):
-        """:class:`Found` of one reference's candidates."""
+        """:class:`Found` of one reference's candidates, and what was evaluated: cells, turns."""
         rings, last = self.rings, references.rings
         layout = rings.start[:last], rings.each[:last]
         templates = rings.shifted(references.samples[ref[0]], self.fine_phase, last)
         templates *= rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
-        climbing.climb(views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
-                       np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),
-                       self.places[shift], tops)
-        return Found(image, ref, mirrored, *tops.T)
+        evaluated = climbing.climb(
+            views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
+            np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),
+            self.places[shift], tops)
+        return Found(image, ref, mirrored, *tops.T), evaluated
 
 
 def _between(maps, offset):
@@ -380,16 +399,3 @@ def _between(maps, offset):
     (fx, fy), (x, y), b = (offset - first).T, first.T + middle, np.arange(len(maps))
     return ((1 - fy) * ((1 - fx) * maps[b, y, x] + fx * maps[b, y, x + 1])
             + fy * ((1 - fx) * maps[b, y + 1, x] + fx * maps[b, y + 1, x + 1]))
-
-
-def _rank(image, score):
-    """(C,) place of every candidate among those of its image, or of its image and mirror, from 0 for the best."""
-    order = np.lexsort((-score, image))
-    begin = np.flatnonzero(np.diff(image[order], prepend=-1))
-    rank = np.empty(len(image), int)
-    rank[order] = np.arange(len(image)) - np.repeat(begin, np.diff(begin, append=len(image)))
-    return rank
-
-
-def _empty(count):
-    return (*(np.empty(count, np.int64) for _ in range(5)), np.empty(count, np.float32))

@@ -95,35 +95,33 @@ def best_of_sectors(g, factor, best):
 
 
 @kernel
-def locate(g, factor, best, floor, first, found):
-    """List where sectors whose best (B, K, 8) reaches ``floor`` (B, K) have it; returns their number.
+def locate(g, factor, wanted, first, found):
+    """List where the sectors ``wanted``, bool (B, K, 8), have their highest score.
 
     first: number of the first reference here.  found: arrays (image, reference, mirrored, angle, shift, score) to
-    fill; what does not fit is only counted.  angle in steps of 2 pi / n_psi from 0 to n_psi - 1.
+    fill, one entry for each.  angle in steps of 2 pi / n_psi from 0 to n_psi - 1.
     """
     image, reference, mirrored, angle, shift, score = found
     half, shifts, count = g.shape[1], factor.shape[3], 0
     n_psi = 4 * (half - 1)
-    for b in range(best.shape[0]):
-        for k in range(best.shape[1]):
+    for b in range(wanted.shape[0]):
+        for k in range(wanted.shape[1]):
             for c in range(SECTORS):
-                if best[b, k, c] < floor[b, k] or best[b, k, c] <= 0:
+                if not wanted[b, k, c]:
                     continue
-                if count < len(image):
-                    highest, at_h, at_s = np.float32(-1), 0, 0
-                    for h in range(half):
-                        a = g[:, h, b, k * shifts : (k + 1) * shifts]
-                        for s in range(shifts):
-                            value = factor[b, c, h, s] * _of_sector(a[:, s], c)
-                            if value > highest:
-                                highest, at_h, at_s = value, h, s
-                    turn = c % 4
-                    at = at_h if turn == 0 else (-at_h if turn == 1 else
-                                                 (n_psi // 2 - at_h if turn == 2 else n_psi // 2 + at_h))
-                    image[count], reference[count], mirrored[count] = b, first + k, c // 4
-                    angle[count], shift[count], score[count] = at % n_psi, at_s, highest
+                highest, at_h, at_s = np.float32(-1), 0, 0
+                for h in range(half):
+                    a = g[:, h, b, k * shifts : (k + 1) * shifts]
+                    for s in range(shifts):
+                        value = factor[b, c, h, s] * _of_sector(a[:, s], c)
+                        if value > highest:
+                            highest, at_h, at_s = value, h, s
+                turn = c % 4
+                at = at_h if turn == 0 else (-at_h if turn == 1 else
+                                             (n_psi // 2 - at_h if turn == 2 else n_psi // 2 + at_h))
+                image[count], reference[count], mirrored[count] = b, first + k, c // 4
+                angle[count], shift[count], score[count] = at % n_psi, at_s, highest
                 count += 1
-    return count
 
 
 @kernel

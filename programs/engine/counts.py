@@ -11,7 +11,8 @@ class Counts:
     coarse_cells, swept_cells: cells whose score came from such products, on a fast search's coarse grid and on the
     grid itself.  fine_cells: cells scored one by one.  fine_rows: the pairs of an image with a template and its mirror
     state that they belong to, each of which costs as much as some dozen cells.  kept_cells: those with weight in the
-    averages, where these are not all.  blocks: of images searched together.
+    averages, where these are not all.  blocks: of images searched together.  turns: of images to an angle, for fine
+    cells, where each costs as much as some six of them.
     """
 
     flops: float = 0.0
@@ -21,6 +22,7 @@ class Counts:
     fine_rows: int = 0
     kept_cells: int = 0
     blocks: int = 0
+    turns: int = 0
 
     def add(self, other):
         for field in fields(self):

@@ -10,7 +10,7 @@ import numpy as np
 from .correlation import EACH, EITHER, UNMIRRORED, Views
 from .translation import unturned
 
-BLOCK = 256               # images of one reference that are aligned together
+BLOCK = 512               # images of one reference that are aligned together
 
 
 @dataclass

@@ -13,6 +13,8 @@ its beginning is the image at lower resolution.  Each ring holds the real parts 
 parts, and then the same of as many odd ones, in whole vectors of eight; harmonics that are zero inside the circle, and
 angles that a ring does not need, are left out.
 """
+from functools import cached_property
+
 import finufft
 import numpy as np
 
@@ -65,7 +67,7 @@ class Rings:
         even = 2 * np.arange(self.each[-1])
         return np.concatenate([even, even + 1])
 
-    @property
+    @cached_property
     def order_of_entries(self):
         """The harmonic q (size,) that each entry of a vector belongs to."""
         even = 2 * np.arange(self.each[-1])

@@ -110,12 +110,11 @@ def test_the_best_of_sectors_and_where_it_is():
     best = np.empty((count, references, 8), np.float32)
     kernels.best_of_sectors(g, factor, best)
     assert best == pytest.approx(np.maximum(values.max((3, 4)), 0), abs=1e-5)
-    floor = np.full((count, references), np.median(best), np.float32)
-    room = (*(np.zeros(100, np.int64) for _ in range(5)), np.zeros(100, np.float32))
-    number = kernels.locate(g, factor, best, floor, 5, room)
-    assert number == (best >= floor[..., None]).sum()
+    wanted = best >= np.median(best)
+    found = (*(np.zeros(wanted.sum(), np.int64) for _ in range(5)), np.zeros(wanted.sum(), np.float32))
+    kernels.locate(g, factor, wanted, 5, found)
     n_psi = 4 * (half - 1)
-    for b, k, mirrored, angle, s, score in zip(*(column[:number] for column in room)):
+    for b, k, mirrored, angle, s, score in zip(*found):
         sectors = [(c, h) for c in range(4 * mirrored, 4 * mirrored + 4) for h in range(half)
                    if (h, -h, n_psi // 2 - h, n_psi // 2 + h)[c % 4] % n_psi == angle]
         assert any(values[b, k - 5, c, h, s] == pytest.approx(score, abs=1e-5)
