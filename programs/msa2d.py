@@ -22,6 +22,7 @@ from .msa2d_files import Msa2dFiles, Msa2dResult, next_folder
 from .msa2d_images import Geometry, Images, Stage
 from .msa2d_input import Normalised, check_particles, read_inputs
 from .msa2d_start import Starter
+from .options import GIB
 from .refine2d import RESUMES
 from .running import check_same_run, duration, tell
 
@@ -196,7 +197,7 @@ class Classification:
             return np.zeros((len(used), 2))
         limit = min([self.inputs.max_shift, *(aligner.max_shift for aligner in aligners if aligner.max_shift)])
         return rough_centres(self.inputs.source.read, used, self.inputs.raw.size, limit, self.inputs.radius,
-                             self.workers.map)
+                             self.workers.map, self.options.memory * GIB)
 
     def _begin_from(self, references, places):
         """Assign every particle to the most similar of the averages (K, n, n) or (K, box, box)."""

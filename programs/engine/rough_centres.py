@@ -17,27 +17,43 @@ COARSER = 2               # times as large pixels hold all that is left
 BLOCK = 256               # images
 
 
-def rough_centres(read, rows, n, reach, radius, pool=map):
+def rough_centres(read, rows, n, reach, radius, pool=map, memory=np.inf):
     """Places (N, 2) = (x, y) in px from pixel n / 2, at most ``reach`` from it.
 
     read: rows -> images (B, n, n); rows: (N,); radius: of the particle in px.
+    memory: bytes that may be used; images that do not fit are read again in every round.
     """
     m = 2 * (n // (2 * COARSER))
     scale = n / m
     low = np.exp(-((np.hypot(*_frequencies(m)) / scale / SMOOTH) ** 2))
     blocks = np.array_split(rows, -(-len(rows) // BLOCK))
-    spectra = list(pool(lambda block: _reduced(read(block), m) * low, blocks))
+
+    def made(block):
+        return _reduced(read(block), m) * low
+
+    fitting = int(min(len(blocks), memory // (8 * BLOCK * low.size)))
+    kept = list(pool(made, blocks[:fitting]))
+
+    def spectra(number):
+        return kept[number] if number < fitting else made(blocks[number])
+
+    def moved(number, at):
+        return _sum_of_moved(spectra(number), at)
+
+    def found(conjugate, number):
+        return _places(spectra(number), conjugate, allowed)
+
     distance = distances(m) * scale
     disc, allowed = distance <= radius, distance <= reach
     places = [np.zeros((len(block), 2)) for block in blocks]
     for _ in range(ROUNDS):
-        average = fft.irfft2(sum(pool(_sum_of_moved, spectra, places)), (m, m))
+        average = fft.irfft2(sum(pool(moved, range(len(blocks)), places)), (m, m))
         # the background's level is no part of the particle
         pattern = (rotational_average(average) - average[~disc].mean()) * disc
         # without a mean all over the box: inside the disc alone it would leave a rim that draws particles to it
         pattern -= pattern.mean()
         conjugate = np.conj(fft.rfft2(fft.ifftshift(pattern)))
-        places = list(pool(partial(_places, conjugate=conjugate, allowed=allowed), spectra))
+        places = list(pool(partial(found, conjugate), range(len(blocks))))
     places = np.concatenate(places) * scale
     return places * np.minimum(1, reach / np.maximum(np.hypot(*places.T), 1e-9))[:, None]
 

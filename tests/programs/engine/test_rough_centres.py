@@ -105,3 +105,23 @@ def test_the_best_place_against_loops():
         second, first, _ = np.polyfit([-1, 0, 1], values, 2)
         top = np.clip(-first / (2 * second), -0.5, 0.5) if second < 0 else 0
         assert got[axis] - [x - 8, y - 8][axis] == pytest.approx(top, abs=1e-6)
+
+
+def test_images_beyond_the_memory_are_read_again_and_found_in_the_same_places(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 16)
+    stack, _ = particles(50, 48, 5)
+    read = []
+
+    def reading(rows):
+        read.append(len(rows))
+        return stack.read(rows)
+
+    rows, bytes_of_one = np.arange(stack.count), 8 * 24 * 13
+    everything = rough_centres(reading, rows, 48, 10, 19)
+    assert sum(read) == stack.count
+    for blocks in (0, 2):
+        read.clear()
+        some = rough_centres(reading, rows, 48, 10, 19, memory=(16 * blocks + 1) * bytes_of_one)
+        assert (some == everything).all()
+        kept = blocks * read[0] if blocks else 0
+        assert sum(read) == kept + 2 * module.ROUNDS * (stack.count - kept)
