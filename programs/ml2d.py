@@ -69,6 +69,7 @@ class Classification(Passes, Resumable):
         workers = Workers(self.options.thr, open_device(self.options.gpu, self.ranks.local))
         try:
             with self.files.held(self.ranks.first):
+                self.inputs.check_pixels(self.ranks.share(self.source.count))
                 self._run(self._estimator(workers))
         finally:
             workers.close()
@@ -78,7 +79,6 @@ class Classification(Passes, Resumable):
 
     def _run(self, estimator):
         options = self.options
-        self.inputs.check_pixels(self.ranks.share(self.source.count))
         resumed = self.ranks.agree(self._resume_point())
         where = self.ranks.words()
         where += f", on {estimator.workers.device.name}" if estimator.workers.device else ""
