@@ -29,6 +29,7 @@ from .visibility import rows_of
 
 MOST_IMAGES = 4096        # searched together, however much memory there is
 CELL_BYTES = 32           # of scores, and of what is made of them when all cells have weight
+ENTRY_BYTES = 64          # of an image's harmonics, and of their rows
 MEMORY_SHARE = 0.8        # of the free memory
 SHIFTS = 256              # shifts of a reference made, or taken back, together
 PAIRS = 2048              # added to the sums together
@@ -124,7 +125,7 @@ class DeviceExpectation(Expectation):
     def block_size(self):
         """How many images can be searched together."""
         disk, rows = self.grid.disk, self._mirrors * self.references * len(self.grid.shifts)
-        image = CELL_BYTES * disk.n_psi * rows + 64 * disk.bins * disk.width
+        image = CELL_BYTES * disk.n_psi * rows + ENTRY_BYTES * disk.bins * disk.width
         return int(min(MEMORY_SHARE * self.device.free() // image, MOST_IMAGES))
 
     # ---- the posterior ---------------------------------------------------------------------------------------
@@ -136,7 +137,9 @@ class DeviceExpectation(Expectation):
         tops = self._log_posterior(scores.max(0), images)
         top = tops.max((0, 2))
         pairs = self._significant(tops, top)
-        return self._posterior(pairs, self.xp.take(scores, pairs.row, axis=1), top, half, images)
+        cells = self.xp.take(scores, pairs.row, axis=1)
+        del scores                                        # there is room for a few arrays of their size, no more
+        return self._posterior(pairs, cells, top, half, images)
 
     def _half(self, images):
         """Half of the references' power as the images show it, (L, 2, mirrors, B, K): see visibility.rows_of."""

@@ -16,6 +16,7 @@ from .volume_estimator import VolumeEstimator
 
 MOST_PARTICLES = 64       # searched together, however much memory there is
 CELL_BYTES = 20           # of scores, and of what is made of them
+ENTRY_BYTES = 20          # of shifted copies and of regions' weights
 MEMORY_SHARE = 0.7        # of the free memory
 RESIDENT_SHARE = 0.4      # of the free memory, for shifted copies that are kept
 
@@ -86,8 +87,10 @@ class DeviceTemplates:
 
     def together(self, shifts):
         """How many particles of so many shifted copies can be searched at a time."""
-        cells = len(self.host.orientations.angles) * len(self.host.vectors)
-        particle = CELL_BYTES * shifts * cells + 16 * shifts * self.host.vectors.shape[1]
+        host = self.host
+        cells = shifts * len(host.orientations.angles) * len(host.vectors)
+        entries = shifts * host.vectors.shape[1] + host.power.shape[1]
+        particle = CELL_BYTES * cells + ENTRY_BYTES * entries
         size = int(MEMORY_SHARE * self.device.free() // particle)
         if size < 1:
             raise MemoryError("it has no room for one particle's scores")

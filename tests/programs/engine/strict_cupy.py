@@ -6,6 +6,7 @@ functions and arguments that CuPy lacks, as far as they are not listed here, and
 Memory that has been asked for without a value holds NaN.
 """
 import threading
+import weakref
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -33,6 +34,8 @@ class Array:
             raise OutOfMemoryError(f"Out of memory allocating {values.nbytes:,} bytes")
         self._owner, self._values, self._gpu = owner, values, owner.current
         owner.made += 1
+        if values.base is None:
+            owner.hold(values)
 
     def __array__(self, *arguments, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed")
@@ -116,7 +119,7 @@ class StrictCupy(ModuleType):
 
     def __init__(self, gpus=1, free=2**30, room=2**40):
         super().__init__("cupy")
-        self.free, self.room, self.made = free, room, 0
+        self.free, self.room, self.made, self.held, self.peak = free, room, 0, 0, 0
         self._chosen = threading.local()
         self.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: gpus,
                                                             memGetInfo=lambda: (self.free, 2 * self.free),
@@ -136,6 +139,15 @@ class StrictCupy(ModuleType):
 
     def _device(self, number):
         return SimpleNamespace(id=number, use=lambda: setattr(self._chosen, "number", number))
+
+    def hold(self, values):
+        """Count memory as long as it is in use; ``peak``: the most there was."""
+        self.held += values.nbytes
+        self.peak = max(self.peak, self.held)
+        weakref.finalize(values, self._release, values.nbytes)
+
+    def _release(self, size):
+        self.held -= size
 
     def wrap(self, values):
         return Array(self, np.asarray(values))

@@ -172,6 +172,30 @@ def test_little_memory_means_smaller_blocks(white, workers, monkeypatch):
     assert sizes == [COUNT // 2, COUNT // 2]
 
 
+@pytest.mark.parametrize(("df", "norm", "share"), [(None, False, 0.3), (6.0, True, 0.5)])
+@pytest.mark.parametrize("sigma", [NARROW, 10 * BROAD])
+def test_blocks_take_no_more_memory_than_they_may(white, monkeypatch, sigma, df, norm, share):
+    """Nor much less, where all cells count."""
+    search, here, most = device_search.DeviceExpectation, on_gpu(), []
+    block, spread, cupy = search.block, search.spread, here.device.xp
+
+    def begun(self, images, coarse=None):
+        begun.before = cupy.peak = cupy.held
+        return block(self, images, coarse)
+
+    def ended(self, found, x, sums):
+        spread(self, found, x, sums)
+        cells = len(x) * 4 * len(white.grid.shifts) * white.grid.disk.n_psi
+        entries = len(x) * white.grid.disk.bins * white.grid.disk.width
+        most.append((cupy.peak - begun.before - device_search.ENTRY_BYTES * entries) / cells)
+
+    monkeypatch.setattr(search, "block", begun)
+    monkeypatch.setattr(search, "spread", ended)
+    pass_of(white, white.model(sigma), Pass(True, df, norm), here)
+    assert max(most) < device_search.CELL_BYTES
+    assert sigma == NARROW or max(most) > share * device_search.CELL_BYTES
+
+
 def test_images_stay_on_the_gpu_while_they_fit(white, workers):
     """Each is read once by however many passes; those that do not fit are read again."""
     expected = pass_of(white, white.model(NARROW), Pass(True), workers)

@@ -79,11 +79,30 @@ def test_little_memory_means_fewer_particles_together(scene, workers, monkeypatc
     monkeypatch.setattr(DeviceTemplates, "search", noted)
     model, plan = scene.truth(), Plan(COARSE, SHIFTS)
     expected = e_step(scene.estimator(workers), scene, model, plan)
-    particle = len(SHIFTS) * (device_volumes.CELL_BYTES * 2 * len(COARSE) + 16 * scene.ball.size)
+    entries = len(SHIFTS) * scene.ball.size + scene.coverage.size
+    particle = device_volumes.CELL_BYTES * len(SHIFTS) * 2 * len(COARSE) + device_volumes.ENTRY_BYTES * entries
     for free, most in ((4 * particle, 2), (ROOM, 6)):
         sizes.clear()
         check(e_step(on_device(scene, on_gpu(free)), scene, model, plan), expected)
         assert sum(sizes) == scene.count and max(sizes) == most
+
+
+@pytest.mark.parametrize("name", plans(Scene(REGIONS["wedges"], 1, 1.0)))
+def test_searches_take_no_more_memory_than_they_may(scene, monkeypatch, name):
+    here, most, search = on_gpu(), [], DeviceTemplates.search
+    plan, cupy = plans(scene)[name], here.device.xp
+
+    def watched(templates, particles, *rest):
+        before = cupy.peak = cupy.held
+        found = search(templates, particles, *rest)
+        cells = len(particles) * len(plan.shifts) * 2 * len(plan.orientations)
+        entries = len(particles) * (len(plan.shifts) * scene.ball.size + scene.coverage.size)
+        most.append((cupy.peak - before - device_volumes.ENTRY_BYTES * entries) / cells)
+        return found
+
+    monkeypatch.setattr(DeviceTemplates, "search", watched)
+    e_step(on_device(scene, here), scene, scene.truth(), plan)
+    assert max(most) < device_volumes.CELL_BYTES
 
 
 @pytest.mark.parametrize(("room", "memory", "again"), [(1000, 1e9, 0), (5.5, 1e9, 6), (1000, 1, 11)])
