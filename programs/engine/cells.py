@@ -1,5 +1,6 @@
 """Lists of significant cells, and the way from those of a coarse grid to those of a fine one."""
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -34,6 +35,12 @@ def empty_cells(count):
     """Room for image, row, angle and two numbers of ``count`` cells."""
     return (np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int16),
             np.empty(count, np.float32), np.empty(count, np.float32))
+
+
+@lru_cache(maxsize=2)
+def descent(coarse, fine):
+    """The :class:`Descent` between two grids; kept, since the next iteration needs the same."""
+    return Descent(coarse, fine)
 
 
 class Descent:

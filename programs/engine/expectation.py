@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import cell_kernels, kernels
-from .cells import Cells, Descent, empty_cells
+from .cells import Cells, descent, empty_cells
 from .counts import Counts
 from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
@@ -101,7 +101,7 @@ class Expectation:
         self.mirror = bool(np.isfinite(log_class[1]).any())
         self._spare = Spare(), Spare()
         if coarse is not None:
-            self.descent = Descent(coarse.grid, grid)
+            self.descent = descent(coarse.grid, grid)
             self.cut = -np.log(significance)
 
     def _build_templates(self, polar, pool):

@@ -53,7 +53,7 @@ class Spare:
         self._free.append(array.base)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """Where posteriors are evaluated: a disk of harmonics with its angles, and a grid of shifts.
 
