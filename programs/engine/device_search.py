@@ -69,7 +69,7 @@ class DeviceExpectation(Expectation):
         self._parity = device.put(disk.parity)
         self._angles = device.put(np.stack([self.grid.cell_cosine, self.grid.cell_sine], 2).reshape(disk.n_psi, -1))
         self._bins_of_angles = device.put(np.stack([self.grid.cell_cosine.T, self.grid.cell_sine.T], 1))
-        self._prior = device.put(self.prior[: self._mirrors].reshape(self._mirrors, 1, -1))
+        self._prior = device.put(self.prior[: self._mirrors].reshape(self._mirrors, -1))
 
     @property
     def _mirrors(self):
@@ -176,7 +176,7 @@ class DeviceExpectation(Expectation):
         scale = self.device.put(images.scales(self.references) * np.float32(self.noise.kappa))
         best = best.reshape(self._mirrors, len(images), self.references, -1) * scale[:, :, None]
         tau = self.device.put(self.noise.tau(images.power))
-        return self._tail(best.reshape(self._mirrors, len(images), -1), tau[:, None]) + self._prior
+        return self._tail(best.reshape(self._mirrors, len(images), -1), tau[:, None]) + self._prior[:, None]
 
     def _tail(self, gain, tau):
         """Log-likelihoods of gains, see kernels.tail."""
@@ -199,7 +199,7 @@ class DeviceExpectation(Expectation):
         gain = scores
         gain *= r * float(self.noise.kappa)
         logp = self._tail(gain, device.put(self.noise.tau(images.power))[pairs.image])
-        weight = self.xp.exp(logp + (self._prior[pairs.mirrored, 0, pairs.template] - top[pairs.image]))
+        weight = self.xp.exp(logp + (self._prior[pairs.mirrored, pairs.template] - top[pairs.image]))
         table = self._table(weight.sum(0), pairs, count)
         total = table.sum((0, 2), dtype=np.float64)
         weight /= total.astype(np.float32)[pairs.image]

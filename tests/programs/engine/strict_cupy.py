@@ -166,6 +166,9 @@ class StrictCupy(ModuleType):
 
     def index(self, index):
         if isinstance(index, tuple):
+            kinds = {type(one) for one in index}
+            if {int, Array} <= kinds:
+                raise IndexError("numbers beside arrays: where their axes go is not sure")
             return tuple(map(self.index, index))
         if index is None or index is Ellipsis or isinstance(index, (int, slice)):
             return index

@@ -56,6 +56,12 @@ def test_what_a_gpu_does_in_any_order_is_an_error():
     xp.ones((2, 4))[xp.asarray(np.array([0, 1])), xp.asarray(np.array([1, 1]))] = 2
 
 
+def test_numbers_and_arrays_do_not_mix_in_an_index():
+    with pytest.raises(IndexError, match="numbers beside arrays"):
+        ONES[0, xp.asarray(np.array([1, 2]))]
+    assert ONES[0, 1:].shape == (3,) and ONES[:, xp.asarray(np.array([1, 2]))].shape == (3, 2)
+
+
 def test_large_arrays_are_in_single_precision():
     assert xp.zeros(LARGE).dtype == float
     with pytest.raises(TypeError, match="large array"):
