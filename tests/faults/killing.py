@@ -37,9 +37,10 @@ class Killer:
 
     def __init__(self, scene, inputs, work):
         self.scene, self.inputs, self.words, self.work = scene, inputs, scene.words(inputs), Path(work)
-        self.reference = self.work / f"{scene.name}_undisturbed"
-        trials.warm_up(scene.module.main, self.words, self.work / f"{scene.name}_first")
-        self.changes, self.seconds = trials.count_changes(scene.module.main, self.words, self.reference)
+        self._stem = scene.name.replace(", ", "_").replace(" ", "_")
+        self.reference = self.work / f"{self._stem}_undisturbed"
+        trials.warm_up(scene.main, self.words, self.work / f"{self._stem}_first")
+        self.changes, self.seconds = trials.count_changes(scene.main, self.words, self.reference)
         assert not (self.reference / scene.lock).exists() and not trials.files(self.reference, hidden=True)
 
     def trial(self, seed, tally):
@@ -59,17 +60,17 @@ class Killer:
 
     def fresh(self):
         """A folder for a run, with room beside it for what the run says."""
-        return Path(tempfile.mkdtemp(prefix=f"{self.scene.name}_", dir=self.work)) / "run"
+        return Path(tempfile.mkdtemp(prefix=f"{self._stem}_", dir=self.work)) / "run"
 
     def goes_on(self, folder):
         """Continue the run in a folder: it must come to the same end as one that was left alone."""
-        ended = trials.run(self.scene.module.main, [*self.words, self.scene.resume], folder)
+        ended = trials.run(self.scene.main, [*self.words, self.scene.resume], folder)
         assert ended.status == 0 and not ended.errors, ended.errors
         trials.assert_same_files(folder, self.reference)
 
     def _killed(self, rng, number, words, folder):
         """By the clock, or at one of the moments at which it changes its files."""
-        main = self.scene.module.main
+        main = self.scene.main
         if rng.random() < 0.5:
             return trials.run(main, words, folder, trials.signal_at(number, rng.randint(1, self.changes)))
         process = trials.Process(main, words, folder)
@@ -99,7 +100,7 @@ class Killer:
             status, word = SIGNALS[number]
             line, = ended.lines
             assert ended.status == status and re.fullmatch(
-                rf"{self.scene.name}: {word}; {self.scene.resume} .*last finished .*", line), ended
+                rf"{self.scene.program}: {word}; {self.scene.resume} .*last finished .*", line), ended
             assert not unfinished
             tally.latencies.append(ended.latency)
 

@@ -1,8 +1,10 @@
 """The five programs on tiny data, each with a command line that uses much of what it can do."""
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 from mlalign.programs import simulate, simulate_tomo, simulation, simulation_tomo
 
@@ -14,8 +16,8 @@ VOLUMES = "--phantoms 2 -n 10 --box 12 --snr 1 --offset 0.7 --wedge -60 60 --see
 class Scene:
     """A program, and the options of its run; it writes into the folder ``out`` of where it is started.
 
-    given: files of the input's folder, by the option (or place) that takes them.  more: files besides that it writes.
-    lock: its lock file.
+    given: files of the input's folder, by the option (or place) that takes them.  lock: its lock file.
+    passes: constants of :mod:`mlalign.programs.passes` that have other values in the run.
     """
 
     name: str
@@ -23,11 +25,17 @@ class Scene:
     options: str
     lock: str = "out/x_run.lock"
     resume: str = "--continue"
-    more: tuple = field(default=())
+    passes: dict = field(default_factory=dict)
 
     @property
-    def module(self):
-        return import_module(f"mlalign.programs.{self.name}")
+    def program(self):
+        return self.name.partition(",")[0]
+
+    def main(self, words):
+        """The program's main."""
+        from mlalign.programs import passes
+        with mock.patch.multiple(passes, **self.passes) if self.passes else nullcontext():
+            import_module(f"mlalign.programs.{self.program}").main(words)
 
     def words(self, inputs):
         """The command line of a run on the data in a folder."""
@@ -45,11 +53,14 @@ SCENES = {scene.name: scene for scene in (
           "--oroot out/x --nref 2 --ang 40 30 --ang_search -1 30 --iter 2 1 --maxres 0.3 --limit_trans 1 --no_grow "
           "--random_seed 1 --perturb --eps 0"),
     Scene("mref_ali2d", ("@particles.star", "@references.mrcs", "out"),
-          "--ou 7 --xr 2 --yr 2 --maxit 3 --min_class 18 --write_headers copy.hdf", lock="out/run.lock",
-          more=("copy.hdf",)),
+          "--ou 7 --xr 2 --yr 2 --maxit 3 --min_class 18 --write_headers copy.hdf", lock="out/run.lock"),
     Scene("refine2d", ("--input", "@particles.star", "--path", "out"),
           "--ncls 3 --naliref 2 --nbasisfp 2 --iter 2 --classiter 1 --resultmx --radius 7 --random_seed 1",
-          lock="out/run.lock", resume="--resume"))}
+          lock="out/run.lock", resume="--resume"),
+    Scene("ml_align2d, passes kept in parts", ("-i", "@particles.star"),
+          "--oroot out/x_ --nref 2 --mirror --fast --iem 3 --iter 3 --eps 0 --random_seed 1 --psi_step 15",
+          passes={"MANY": 30, "PART": 10, "KEPT_EVERY": 0, "ENOUGH_BLOCKS": 3, "STAGE_BLOCKS": 1}))}
+PROGRAMS = [name for name in SCENES if "," not in name]
 
 
 @cache

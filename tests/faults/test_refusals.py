@@ -8,7 +8,7 @@ from itertools import cycle
 import pytest
 
 from mlalign.tests.faults import trials
-from mlalign.tests.faults.scenes import SCENES
+from mlalign.tests.faults.scenes import PROGRAMS
 
 MIB = 2**20
 
@@ -32,10 +32,10 @@ def small_disk(tmp_path):
 
 def refused(killer, folder, prepare=None, words=()):
     """The one line that a run ends with."""
-    ended = trials.run(killer.scene.module.main, [*killer.words, *words], folder, prepare)
+    ended = trials.run(killer.scene.main, [*killer.words, *words], folder, prepare)
     assert ended.status == 2, ended
     line, = ended.lines
-    assert line.startswith(f"{killer.scene.name}: error: ")
+    assert line.startswith(f"{killer.scene.program}: error: ")
     assert not trials.files(folder, hidden=True) and not (folder / killer.scene.lock).exists()
     trials.assert_whole(folder, killer.reference, killer.scene.lock)
     return line
@@ -46,7 +46,7 @@ def size(folder):
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in trials.files(folder).values())
 
 
-@pytest.mark.parametrize("name, share", list(zip(SCENES, cycle((0.5, 0.9, 0.1)))))
+@pytest.mark.parametrize("name, share", list(zip(PROGRAMS, cycle((0.5, 0.9, 0.1)))))
 def test_full_disk(name, share, killers, small_disk):
     """A real one, which fills up early or late; when it has been given more room, the run goes on."""
     killer = killers(name)
@@ -65,7 +65,7 @@ def test_read_only_disk(killers, small_disk):
     assert "Read-only file system" in refused(killer, folder)
 
 
-@pytest.mark.parametrize("name, number", list(zip(SCENES, cycle((errno.EDQUOT, errno.EIO, errno.EROFS)))))
+@pytest.mark.parametrize("name, number", list(zip(PROGRAMS, cycle((errno.EDQUOT, errno.EIO, errno.EROFS)))))
 def test_writing_fails_once(name, number, killers):
     """A quota is met, or a network's disk fails, when data are to be on it for sure."""
     killer = killers(name)
@@ -100,7 +100,7 @@ def test_the_log_and_what_is_said_go_to_a_full_disk(killers):
         prepare()
         os.dup2(1, 2)
 
-    ended = trials.run(killer.scene.module.main, killer.words, killer.fresh(), both)
+    ended = trials.run(killer.scene.main, killer.words, killer.fresh(), both)
     assert (ended.status, ended.errors) == (2, "")
 
 
@@ -108,7 +108,7 @@ def test_the_log_and_what_is_said_go_to_a_full_disk(killers):
 def test_the_folder_is_removed(name, killers):
     killer = killers(name)
     folder = killer.fresh()
-    ended = trials.run(killer.scene.module.main, killer.words, folder,
+    ended = trials.run(killer.scene.main, killer.words, folder,
                        trials.AtChange(killer.changes // 2, lambda: shutil.rmtree("out")))
     assert ended.status == 2, ended
     line, = ended.lines
@@ -133,7 +133,7 @@ def on_copies(killers, tmp_path):
 @pytest.mark.parametrize("name", ["ml_align2d", "mref_ali2d"])
 def test_images_that_are_cut_off(name, on_copies):
     killer, words, stack = on_copies(name)
-    folder, whole, main = killer.fresh(), stack.read_bytes(), killer.scene.module.main
+    folder, whole, main = killer.fresh(), stack.read_bytes(), killer.scene.main
     ended = trials.run(main, words, folder, trials.AtChange(killer.changes // 2,
                                                             lambda: os.truncate(stack, len(whole) // 2)))
     assert ended.status == 2
@@ -150,7 +150,7 @@ def test_images_that_are_cut_off(name, on_copies):
 
 def test_images_that_are_removed_are_there_until_the_end(on_copies):
     killer, words, stack = on_copies("mref_ali2d")
-    folder, main = killer.fresh(), killer.scene.module.main
+    folder, main = killer.fresh(), killer.scene.main
     assert trials.run(main, words, folder, trials.AtChange(killer.changes // 2, lambda: os.unlink(stack))).status == 0
     again = trials.run(main, [*words, "--continue"], folder)
     assert again.status == 2 and "no file particles.mrcs" in again.errors and len(again.lines) == 1

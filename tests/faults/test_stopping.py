@@ -17,7 +17,7 @@ ADVICE = "--continue resumes from the last finished iteration"
 def stopped(killer, number, prepare, more=()):
     """A run that is sent a signal once ``prepare`` has made a file ``here``: :class:`.trials.Ended`."""
     folder = killer.fresh()
-    process = trials.Process(killer.scene.module.main, [*killer.words, *more], folder, prepare)
+    process = trials.Process(killer.scene.main, [*killer.words, *more], folder, prepare)
     while not (folder / "here").exists():
         assert not process.ended()
         time.sleep(1e-3)
@@ -79,7 +79,7 @@ def test_under_nohup_a_hang_up_is_ignored(killers):
         trials.signal_at(signal.SIGHUP, killer.changes // 2)()
 
     folder = killer.fresh()
-    ended = trials.run(killer.scene.module.main, killer.words, folder, prepare)
+    ended = trials.run(killer.scene.main, killer.words, folder, prepare)
     assert ended.status == 0
     trials.assert_same_files(folder, killer.reference)
 

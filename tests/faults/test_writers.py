@@ -17,7 +17,7 @@ from mlalign.programs.results import FINAL, Run
 from mlalign.programs.sole_writer import sole_writer
 from mlalign.programs.tomo_results import TomoRun
 from mlalign.tests.faults import trials
-from mlalign.tests.faults.scenes import SCENES
+from mlalign.tests.faults.scenes import PROGRAMS
 
 READERS = {"ml_align2d": (Run, "x_"), "mlf_align2d": (Run, "x_"), "ml_tomo": (TomoRun, "x"),
            "mref_ali2d": (MrefRun, ""), "refine2d": (Refine2dRun, "")}
@@ -25,11 +25,11 @@ READERS = {"ml_align2d": (Run, "x_"), "mlf_align2d": (Run, "x_"), "ml_tomo": (To
 
 # ---- two writers
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_second_is_refused(name, killers):
     """Whether it is to begin or to go on; the first comes to its end all the same."""
     killer = killers(name)
-    folder, main = killer.fresh(), killer.scene.module.main
+    folder, main = killer.fresh(), killer.scene.main
     waiting, go = os.pipe(), os.pipe()
 
     def wait():
@@ -55,7 +55,7 @@ def killed(killers):
     """Folder of a run that was killed in the middle, and its killer."""
     killer = killers("mref_ali2d")
     folder = killer.fresh()
-    ended = trials.run(killer.scene.module.main, killer.words, folder,
+    ended = trials.run(killer.scene.main, killer.words, folder,
                        trials.signal_at(signal.SIGKILL, killer.changes // 2))
     assert ended.status == -signal.SIGKILL and (folder / killer.scene.lock).exists()
     return folder, killer
@@ -157,7 +157,7 @@ def test_who_reads_along_never_sees_half_a_file(name, killers):
     folder = killer.fresh()
     reader, prefix = READERS[name]
     run = reader(f"{folder}/out/{prefix}")
-    process = trials.Process(killer.scene.module.main, killer.words, folder)
+    process = trials.Process(killer.scene.main, killer.words, folder)
     looks = 0
     while not process.ended():
         look(run, folder)

@@ -18,7 +18,8 @@ from mlalign.programs.formats.checkpoint import load_checkpoint
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
 NOON = 1_700_000_000.0          # the time it always is for a run, so that its files can be compared
 STAMP = re.compile(r"(?m)^[-\d]{10} [:\d]{8}  ")
-GOES_ON = re.compile(r"(?m)^(continuing after|nothing to (continue|resume)).*\n")
+GOES_ON = re.compile(r"(?m)^(continuing |nothing to (continue|resume)|iteration \d+ goes on after).*\n")
+UNFINISHED = "unfinished.npz"   # a checkpoint within an iteration
 MOST_UNTOLD = 3                 # lines of a log
 # options in checkpoints and parameter files that say how a run was started, not what it computes
 HOW = ("resume", "commandline", "timestamp", "thr")
@@ -187,7 +188,9 @@ def assert_whole(folder, reference, lock):
     """Every file that is there is whole: it is as in the uninterrupted run."""
     there = files(reference)
     for name, path in files(folder).items():
-        if name != lock and not name.endswith("run.log"):
+        if name.endswith(UNFINISHED):
+            load_checkpoint(path)
+        elif name != lock and not name.endswith("run.log"):
             assert_same_file(path, there[name])
 
 
