@@ -39,3 +39,17 @@ def gpu_errors(protocol):
         return ["*Use GPU*: CuPy is not installed in Scipion's environment, expected `pip install cupy-cuda12x` there; "
                 "or say No."]
     return []
+
+
+def gpu_warnings(protocol):
+    """When there are not as many processes as GPUs."""
+    if not protocol.usesGpu():
+        return []
+    gpus, processes = len(set(protocol.getGpuList())), max(1, protocol.numberOfMpi.get())
+    if processes < gpus:
+        return [f"*GPU IDs* names {gpus} GPUs, MPI asks for {processes} process{'es' * (processes > 1)}, and a process "
+                f"uses one GPU: set MPI to {gpus} to use all."]
+    if processes > gpus and not protocol.useQueue():
+        return [f"{processes} MPI processes would share {gpus} GPU{'s' * (gpus > 1)} and their memory: expected as many "
+                "processes as GPUs."]
+    return []

@@ -20,7 +20,7 @@ from .checks import (
     resolution_errors,
 )
 from .fourier import fourier_errors, fourier_methods, fourier_options, fourier_summary, fourier_warnings
-from .gpu import gpu_errors, gpu_option
+from .gpu import gpu_errors, gpu_option, gpu_warnings
 from .ml2d_checks import cancelled_details, large_box, range_errors
 from .ml2d_form import ANGSTROM, AUTOMATIC, SUGGESTED, define_form
 from .particles import (
@@ -195,7 +195,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
     def _warnings(self):
         particles = self.inputParticles.get()
         found = [*few_particles(particles.getSize(), self._numberOfClasses()), *normalisation_warnings(self),
-                 *large_box(particles)]
+                 *large_box(particles), *gpu_warnings(self)]
         if not self.doGenerateReferences:
             references = self.inputReferences.get()
             found += grey_scale_warnings(self, references)

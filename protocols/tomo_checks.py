@@ -10,7 +10,7 @@ from mlalign.programs.errors import UserError
 from mlalign.programs.formats.volumes import open_volume_file
 
 from .checks import few_particles, lacks_numbers, mpi_errors, normalisation_warning, pixel_size_errors
-from .gpu import gpu_errors
+from .gpu import gpu_errors, gpu_warnings
 from .tomo_base import note
 from .tomo_command import option_errors, parsed, words
 from .tomo_form import CLASSES, EVERYTHING, NOTHING, REGIONS
@@ -41,7 +41,7 @@ def warnings(protocol):
     volumes = protocol.inputVolumes.get()
     found = few_particles(volumes.getSize(), number_of_classes(protocol), FEW_VOLUMES)
     found += normalisation_warning(*volume_background(volumes))
-    found += _time_warnings(protocol)
+    found += _time_warnings(protocol) + gpu_warnings(protocol)
     if protocol.copyAlignment and _all_alike(volumes):
         found.append("The orientations that the particles bring along are all the same: if nobody has searched for them "
                      "yet, say No to *Start from their alignment?*, or the missing wedges coincide.")

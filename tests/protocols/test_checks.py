@@ -1,4 +1,5 @@
 """What the form says before a run: errors, warnings, citations."""
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,18 @@ def test_a_gpu_needs_cupy(protocol, monkeypatch, installed):
     assert errors(protocol) == []
     found = errors(protocol, useGpu=True)
     assert found == [] if installed else "pip install cupy-cuda12x" in found[0]
+
+
+@pytest.mark.parametrize(("numbers", "processes", "queued", "said"), [
+    ("0", 1, False, None), ("0,1", 2, False, None), ("0,0", 1, False, None), ("0,1", 4, True, None),
+    ("0,1,2", 1, False, "names 3 GPUs, MPI asks for 1 process, .* set MPI to 3"),
+    ("0,1", 4, False, "4 MPI processes would share 2 GPUs")])
+def test_as_many_processes_as_gpus(protocol, monkeypatch, numbers, processes, queued, said):
+    monkeypatch.setattr(protocol, "useQueue", lambda: queued)
+    for name, value in {"useGpu": True, "gpuList": numbers, "numberOfMpi": processes}.items():
+        getattr(protocol, name).set(value)
+    found = [line for line in protocol._warnings() if "GPU" in line]
+    assert len(found) == (said is not None) and all(re.search(said, line) for line in found)
 
 
 @pytest.mark.parametrize(("numbers", "queued", "option"), [
