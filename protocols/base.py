@@ -13,6 +13,8 @@ from pyworkflow.utils import cleanPath
 from mlalign import Plugin
 from mlalign.programs.results import Run
 
+READ_TOGETHER = 2**20       # bytes
+
 
 class ProgramProtocol:
     """Mix-in for a protocol that runs one program of ``mlalign.programs``.
@@ -116,9 +118,9 @@ class ProgramProtocol:
         return own[-1] if own else f"{self._program} failed with status {status}: {lines[-1]}"
 
     def _signature(self):
-        """Changes when an input is another set, or the same one written again."""
+        """Changes when an input is another set, or the same one with other content; not when the project is copied."""
         files = [pointer.get().getFileName() for pointer in self._inputPointers()]
-        return [[path, os.path.getmtime(path)] for path in files]
+        return [[path, content(path)] for path in files]
 
     def _defineAll(self, outputs):
         """Define the outputs {name: set}, each made from all inputs."""
@@ -176,6 +178,15 @@ def command_line(options):
             values = value if isinstance(value, list) else [value]
             arguments += [f"{one:.10g}" if isinstance(one, float) else str(one) for one in values]
     return arguments
+
+
+def content(path):
+    """A short text that differs when a file holds something else."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(READ_TOGETHER):
+            found.update(block)
+    return found.hexdigest()[:16]
 
 
 def digest(*parts):

@@ -12,6 +12,7 @@ from mlalign.programs.errors import UserError
 from mlalign.programs.results import FINAL
 from mlalign.programs.selection import choose
 
+from .base import content
 from .select_checks import errors
 from .select_form import ALL, FINAL_RESULT, LISTED, SCORED, define_form
 from .select_scores import MOVED, read_scores, write_averages, write_scores
@@ -77,9 +78,9 @@ class MlalignProtSelect(EMProtocol):
         self._insertFunctionStep(self.createOutputStep, self._choice(), signature, needsGPU=False)
 
     def _signature(self):
-        """Changes when the input is another set, or the same one written again."""
+        """Changes when the input is another set, or the same one with other content."""
         path = self.inputClasses.get().getFileName()
-        return [path, os.path.getmtime(path)]
+        return [path, content(path)]
 
     def _choice(self):
         return {"choose": self.choose.get(), "score": self.minScore.get(), "list": self.classList.get(""),

@@ -103,15 +103,15 @@ def assert_continue_does_nothing(project, protocol, file):
     assert Path(file).stat().st_mtime_ns == stamp
 
 
-def run_forked(protocol):
+def run_forked(protocol, wait=True):
     """A context in which Scipion launches this protocol in a copy of this process, where all is imported already.
 
-    That saves a run more than a second.  Runs that are launched without waiting, to be killed, start as users' do.
+    That saves a run more than a second.  wait: until it has ended.
     """
-    return mock.patch("pyworkflow.protocol.launch._run", lambda *_, **__: _forked(protocol))
+    return mock.patch("pyworkflow.protocol.launch._run", lambda *_, **__: _forked(protocol, wait))
 
 
-def _forked(protocol):
+def _forked(protocol, wait):
     """What Scipion's pw_protocol_run.py does, to its end; the number of the process."""
     process = os.fork()
     if process == 0:
@@ -121,7 +121,8 @@ def _forked(protocol):
             traceback.print_exc()
         finally:
             os._exit(0)             # nothing of the tests' own goes on here
-    os.waitpid(process, 0)
+    if wait:
+        os.waitpid(process, 0)
     return process
 
 
