@@ -23,6 +23,10 @@ class Cells:
         columns = self.image, self.row, self.angle, self.weight, self.gain
         return Cells(*(None if column is None else column[keep] for column in columns))
 
+    def keys(self, images, n_psi):
+        """Each cell as one number, see :mod:`.cell_kernels`."""
+        return (self.row.astype(np.int64) * images + self.image) * n_psi + self.angle
+
     @classmethod
     def joined(cls, parts):
         """The cells of several lists, without weights."""
@@ -66,13 +70,15 @@ class Descent:
         fresh = self._below(cells, logp > top[cells.image] - NEAR, count)
         known, found = fresh, []
         top[:] = -np.inf
-        while len(fresh):
+        while True:
             cells, logp = score(fresh)
             found.append((cells, logp))
             cell_kernels.best_of_cells(cells.image, logp, top)
             around = self._around(cells, logp > top[cells.image] - NEAR, count)
             fresh = around[known[np.searchsorted(known, around).clip(max=len(known) - 1)] != around]
-            known = np.sort(np.concatenate([known, fresh]))
+            if not len(fresh):
+                break
+            known = np.sort(np.concatenate([known, fresh]), kind="stable")
         logp = np.concatenate([logp for _, logp in found])
         return Cells.joined([cells for cells, _ in found]), logp, top
 

@@ -265,8 +265,9 @@ class Expectation:
         cells, logp, top = self.descent.run(cells, logp, len(images),
                                             lambda keys: self._score(keys, images, half, counts))
         keep = np.flatnonzero(logp > top[cells.image] - CUT)
-        keep = keep[np.lexsort((cells.angle[keep], cells.image[keep], cells.row[keep]))]
-        return self._from_cells(cells.select(keep), logp[keep], images)
+        cells, logp = cells.select(keep), logp[keep]
+        order = cells.keys(len(images), self.grid.disk.n_psi).argsort(kind="stable")        # a few sorted lists in one
+        return self._from_cells(cells.select(order), logp[order], images)
 
     def _score(self, keys, images, half, counts):
         """The cells with these sorted keys and their log-posteriors, without cells that images cannot be in.
