@@ -272,7 +272,7 @@ class Alignment:
             averages.append(image_filters.shifted(image, *-np.asarray(centre)) if any(centre) else image)
             centres[k] += centre
             new.append(reference)
-        self.references = np.stack(new).astype(np.float32).astype(float)         # as files keep them
+        self.references = self.ranks.agree(np.stack(new).astype(np.float32).astype(float))      # as files keep them
         self.particles.shift_x, self.particles.shift_y = (
             np.stack([self.particles.shift_x, self.particles.shift_y]) - centres[self.particles.ref].T)
         power = (self.references**2).sum((1, 2))
@@ -317,6 +317,8 @@ class Alignment:
             write_references(self.files.last_references, self.references, members, self.inputs.pixel_size)
             if self.options.write_headers:
                 write_with_headers(self.options.write_headers, self.inputs, self.particles)
+        if self.ranks.told():
+            self.log(self.ranks.told())
         self.log(f"done: averages in {self.files.oroot}classes.mrcs and {self.files.last_references}, particles in "
                  f"{self.files.oroot}images.xmd")
         self.ranks.wait()

@@ -337,6 +337,8 @@ class Classification:
         if self._first:
             self.files.publish(self.cycle)
             self.files.write_particles(self.inputs, self.averages)
+        if self.ranks.told():
+            self.log(self.ranks.told())
         self.log(f"done: averages in {self.files.cycle('classes_YY.hdf', self.cycle)} and "
                  f"{self.files.oroot}classes.mrcs, particles in {self.files.oroot}images.xmd")
         self.ranks.wait()
