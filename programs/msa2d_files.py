@@ -80,7 +80,7 @@ class Msa2dFiles(MrefFiles):
     def write_subset(self, inputs, which):
         eman_files.write_list(self.outdir / "input_subset.lst", inputs.raw.metadata["image"][which])
 
-    def write_features(self, features, shape, pca, coefficients):
+    def write_features(self, features, shape, principal, coefficients):
         """The invariants (S, F) that first classes come from, their basis and the images' coefficients (S, V).
 
         shape: of the features as an image; None for mere numbers, which are rows of one image.
@@ -88,9 +88,8 @@ class Msa2dFiles(MrefFiles):
         images = features[None] if shape is None else features.reshape(-1, *shape)
         eman_files.write_images(self.outdir / "input_fp.hdf", images)
         shape = shape or (1, features.shape[1])
-        eman_files.write_basis(self.outdir / "input_fp_basis.hdf", pca.mean_.reshape(shape),
-                               pca.components_.reshape(-1, *shape), pca.singular_values_,
-                               pca.explained_variance_ratio_)
+        eman_files.write_basis(self.outdir / "input_fp_basis.hdf", principal.mean.reshape(shape),
+                               principal.components.reshape(-1, *shape), principal.values, principal.shares)
         eman_files.write_projections(self.outdir / "input_fp_basis_proj.hdf", coefficients)
 
     def write_start(self, inputs, start):

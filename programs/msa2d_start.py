@@ -3,14 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engine.estimator import Estimator, Settings
 from .engine.footprint import Footprint
 from .engine.grouping import group
 from .engine.invariants import Components
 from .engine.matching import masked
 from .engine.poses2d import Poses
-from .engine.starts import random_start, start_maxres
-from .engine.subspace import normalised
+from .engine.subspace import Principal, normalised
 from .msa2d_averages import make_averages
 
 MOST_CLASSES = 50
@@ -93,13 +91,12 @@ class Starter:
 
     def _msa(self, features, shape, files):
         """Coefficients (S, V) of features among their first principal components."""
-        from sklearn.decomposition import PCA
         vectors = normalised(features) if shape else features
         count = min(self.options.nbasisfp, *vectors.shape)
-        pca = PCA(count, svd_solver="full").fit(vectors)
-        coefficients = pca.transform(vectors)
+        principal = Principal.of(vectors, count)
+        coefficients = principal.coefficients(vectors)
         if files:
-            files.write_features(vectors, shape, pca, coefficients)
+            files.write_features(vectors, shape, principal, coefficients)
         return normalised(coefficients) if self.options.normproj and shape else coefficients
 
     def _harmonics(self, images, places):
@@ -128,6 +125,8 @@ class Starter:
 
     def _likely(self, images):
         """By a short maximum-likelihood classification at low resolution, see :mod:`.engine.starts`."""
+        from .engine.estimator import Estimator, Settings  # much to load, for this alone
+        from .engine.starts import random_start, start_maxres
         source = _Centred(self, images)
         settings = Settings(mirror=self.recipe.stage.aligner.mirrors, fast=True, radius=self.geometry.radius)
         estimator = Estimator(source, settings, self.workers)

@@ -4,6 +4,7 @@ import numpy as np
 SMALLEST = 2              # members that a class must have
 LIVES = 5                 # times that a vector may be in a class too small before it no longer shapes centres
 STARTS = 8                # of k-means, unless it is to be fast
+TRIALS = 12               # vectors that each further seed is chosen among
 ROUNDING = 1e-12          # of the mean square of vectors: sums of squares that mean nothing
 LOYALTY = 1.005           # times the least sum of squares that classes as they were may have
 
@@ -39,8 +40,23 @@ def renumbered(labels, before, classes):
 
 
 def _seeds(vectors, classes, rng):
-    from sklearn.cluster import kmeans_plusplus
-    return kmeans_plusplus(vectors, classes, random_state=int(rng.integers(2**31)))[0]
+    """Vectors (K, V) spread out: k-means++ (Arthur & Vassilvitskii, SODA 2007), the best of several trials each."""
+    square = (vectors**2).sum(1)
+    chosen = [rng.integers(len(vectors))]
+    nearest = _squared_distances(vectors, square, chosen)[0]
+    for _ in range(1, classes):
+        share = np.cumsum(nearest)
+        some = np.searchsorted(share, share[-1] * rng.random(TRIALS)).clip(max=len(vectors) - 1)
+        nearer = np.minimum(nearest, _squared_distances(vectors, square, some))
+        best = nearer.sum(1).argmin()
+        chosen.append(some[best])
+        nearest = nearer[best]
+    return vectors[chosen]
+
+
+def _squared_distances(vectors, square, chosen):
+    """(C, N): of vectors (N, V), with squared lengths ``square``, from those numbered ``chosen`` (C,)."""
+    return np.maximum(square[chosen][:, None] - 2 * vectors[chosen] @ vectors.T + square, 0)
 
 
 def _filled(vectors, labels, classes, smallest):

@@ -15,6 +15,31 @@ ROUNDING = 1e-7           # singular value, to that of as many different images,
 
 
 @dataclass
+class Principal:
+    """The principal components (V, F) of vectors (N, F), their mean (F,), and the components' singular values (V,) and
+    shares of the variance (V,), the largest first.  The largest entry of each component is positive."""
+
+    mean: np.ndarray
+    components: np.ndarray
+    values: np.ndarray
+    shares: np.ndarray
+
+    @classmethod
+    def of(cls, vectors, count):
+        mean = vectors.mean(0)
+        _, values, components = np.linalg.svd(vectors - mean, full_matrices=False)
+        shares = values**2 / max((values**2).sum(), np.finfo(float).tiny)
+        components = components[:count]
+        largest = np.abs(components).argmax(1)
+        sign = np.where(components[np.arange(len(components)), largest] < 0, -1.0, 1.0)
+        return cls(mean, components * sign[:, None], values[:count], shares[:count])
+
+    def coefficients(self, vectors):
+        """(N, V) of vectors (N, F) less the mean."""
+        return (vectors - self.mean) @ self.components.T
+
+
+@dataclass
 class Subspace:
     """mean (n, n) and basis (V, n, n) inside a mask, orthonormal; values (V,): singular values; shares (V,): of the
     variance explained."""
@@ -31,19 +56,17 @@ class Subspace:
         Where images do not differ at all there is one, of zeros.
         Each is brought to mean 0 and length 1 inside the mask; empty images count as they are.
         """
-        from sklearn.decomposition import PCA
         vectors, power = masked(images, mask)
         vectors = vectors.reshape(len(images), -1) / np.sqrt(np.maximum(power, np.finfo(float).tiny))[:, None]
         inside = mask.ravel() > 0
         count = max(1, min(count, len(images) - 1, inside.sum()))
-        with np.errstate(invalid="ignore"):                # shares of no variance at all
-            pca = PCA(count, svd_solver="full").fit(vectors[:, inside])
-        values, shares = pca.singular_values_, np.nan_to_num(pca.explained_variance_ratio_)
+        principal = Principal.of(vectors[:, inside], count)
+        values, shares = principal.values, principal.shares
         # what belongs to no variance is arbitrary: not even without a mean inside the mask
         real = values > ROUNDING * np.sqrt(len(images))
         kept = real | (np.arange(count) == 0)
-        basis = _filled(pca.components_ * real[:, None], inside, mask.shape)
-        return cls(_filled(pca.mean_[None], inside, mask.shape)[0], basis[kept], (values * real)[kept],
+        basis = _filled(principal.components * real[:, None], inside, mask.shape)
+        return cls(_filled(principal.mean[None], inside, mask.shape)[0], basis[kept], (values * real)[kept],
                    (shares * real)[kept])
 
     def prepare(self, rings, mask):
