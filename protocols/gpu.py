@@ -36,8 +36,8 @@ def gpu_errors(protocol):
     if not numbers or min(numbers) < 0:
         return [f"*GPU IDs* is '{protocol.gpuList}', expected numbers that count from 0, such as 0 or 0,1."]
     if find_spec("cupy") is None:
-        return ["*Use GPU*: CuPy is not installed in Scipion's environment, expected `pip install cupy-cuda12x` there; "
-                "or say No."]
+        return ["*Use GPU*: CuPy is not installed in Scipion's environment, expected "
+                "`pip install 'cupy-cuda12x<14'` there; or say No."]
     return []
 
 
@@ -50,6 +50,6 @@ def gpu_warnings(protocol):
         return [f"*GPU IDs* names {gpus} GPUs, MPI asks for {processes} process{'es' * (processes > 1)}, and a process "
                 f"uses one GPU: set MPI to {gpus} to use all."]
     if processes > gpus and not protocol.useQueue():
-        return [f"{processes} MPI processes would share {gpus} GPU{'s' * (gpus > 1)} and their memory: expected as many "
-                "processes as GPUs."]
+        return [f"{processes} MPI processes would share {gpus} GPU{'s' * (gpus > 1)} and their memory: expected as "
+                "many processes as GPUs."]
     return []

@@ -24,13 +24,13 @@ areImagesPhaseFlipped
     *No*: is refused when the set says that they were flipped.
 useGpu
     *Yes*: compare particles with references on an NVIDIA GPU instead of the processor.  The results are the same, up to
-    rounding.  It needs CuPy in Scipion's environment (pip install cupy-cuda12x).
+    rounding.  It needs CuPy in Scipion's environment (pip install "cupy-cuda12x<14").
 gpuList
     Numbers of the GPUs to use, counted from 0, such as 0 or 0,1.  One process uses one of them; to use several, set
     MPI to their number.
 
     *Use GPU?* *Yes*: compare particles with references on an NVIDIA GPU instead of the processor.  The results are the
-    same, up to rounding.  It needs CuPy in Scipion's environment (pip install cupy-cuda12x).
+    same, up to rounding.  It needs CuPy in Scipion's environment (pip install "cupy-cuda12x<14").
 memory
     What the program may use.  Particles that do not fit are read from disk again in every iteration.
 """

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import UserError
 
-PACKAGE = "cupy-cuda12x"
+PACKAGE = "'cupy-cuda12x<14'"     # later ones want NumPy 2, which Scipion does not have yet
 
 
 class Workers:
@@ -92,8 +92,8 @@ def open_device(numbers, rank=0):
             float((ones @ ones + 1).sum())            # needs all of CuPy's libraries
     except (RuntimeError, ImportError, OSError) as error:
         raise UserError(f"--gpu {number}: CuPy cannot use a GPU ({_one_line(error)}), expected an NVIDIA GPU with a "
-                        f"driver for CUDA 12 or newer, and CUDA's libraries (pip install '{PACKAGE}[ctk]'); leave out "
-                        "--gpu to compute on the CPU") from error
+                        "driver and the libraries of the CUDA that CuPy was made for (CUDA Toolkit); leave out --gpu "
+                        "to compute on the CPU") from error
     if number >= count:
         there = "there is only GPU 0" if count == 1 else f"there are GPUs 0 to {count - 1}"
         raise UserError(f"--gpu {number}: no such GPU, {there}")

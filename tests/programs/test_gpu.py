@@ -88,7 +88,7 @@ def test_errors(error, cupy, monkeypatch, tmp_path):
         assert "--gpu" in error(f"--gpu={text}")
     assert "--gpu 2: no such GPU" in error("--gpu", "2")
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "pip install cupy-cuda12x" in error("--gpu", "0")
+    assert "pip install 'cupy-cuda12x<14'" in error("--gpu", "0")
     assert not any(tmp_path.iterdir())
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     cupy.free = 1000
@@ -117,4 +117,4 @@ def test_errors_of_ml_tomo(tomo_scene, monkeypatch, tmp_path, capfd):
         ml_tomo.main(["-i", tomo_scene.planted.particles, "--missing", tomo_scene.planted.missing, "--nref", "1",
                       "--oroot", f"{tmp_path}/out", "--gpu", "0"])
     assert stop.value.code == 2 and not any(tmp_path.iterdir())
-    assert "pip install cupy-cuda12x" in the_line("ml_tomo", capfd.readouterr().err)
+    assert "pip install 'cupy-cuda12x<14'" in the_line("ml_tomo", capfd.readouterr().err)

@@ -75,7 +75,7 @@ def test_no_gpu_is_opened_when_none_is_asked_for(monkeypatch):
 
 def test_cupy_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)                  # importing it fails
-    with pytest.raises(UserError, match=r"--gpu: CuPy cannot be imported .*pip install cupy-cuda12x"):
+    with pytest.raises(UserError, match=r"--gpu: CuPy cannot be imported .*pip install 'cupy-cuda12x<14'"):
         open_device([0])
 
 
