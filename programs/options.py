@@ -127,7 +127,7 @@ def add_gpu(group, note=""):
     """
     group.add_argument("--gpu", type=gpus, default=None, metavar="N[,N...]",
                        help="compute on this NVIDIA GPU, counted from 0; of several, the MPI processes of a machine "
-                            f"take one each in turn; needs CuPy (pip install cupy-cuda12x){note}")
+                            f"take one each in turn; needs CuPy (pip install 'cupy-cuda12x<14'){note}")
 
 
 # ---- the 2-D maximum-likelihood programs, whose options are mostly the same
