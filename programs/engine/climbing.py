@@ -14,11 +14,10 @@ NEAR = 0.75             # steps from a point within which its paraboloid's top i
 SLOTS = 16              # consecutive angles whose scores are kept; angles are a multiple of these
 TURNED = 4              # consecutive angles to which the image is kept turned
 
-# a lattice point and its neighbours (x, y, angle) along the axes, then those between two axes
+# a lattice point (x, y, angle) and those of its neighbours that a paraboloid is made from, steps along one axis or two
 AROUND = np.array([(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1),
                    (1, 1, 0), (1, -1, 0), (-1, 1, 0), (-1, -1, 0), (1, 0, 1), (1, 0, -1), (-1, 0, 1), (-1, 0, -1),
                    (0, 1, 1), (0, 1, -1), (0, -1, 1), (0, -1, -1)])
-ALONG_AXES = 7          # of them
 
 
 @kernel
@@ -46,8 +45,6 @@ def climb(x, layout, templates, index, step, cosine, sine, inverse, limits, imag
         while leaps < LEAPS:
             highest, bx, by, ba = -np.inf, 0, 0, 0
             for n in range(len(AROUND)):
-                if n == ALONG_AXES and leaps < 0 and (bx != 0 or by != 0 or ba != 0):
-                    break                                   # uphill along an axis: what lies between can wait
                 dx, dy, da = AROUND[n]
                 wx, wy, at, t = px + dx - x0, py + dy - y0, (a + da) % angles, _point(index, px + dx, py + dy)
                 v = rank = 10 * NOWHERE
