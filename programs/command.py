@@ -35,6 +35,13 @@ def run_program(name, body, advice=""):
             sys.exit(status)
 
 
+def print_any_text():
+    """Let what the terminal's encoding lacks, such as Å or bytes in a file's name that are no text, be spelled."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _say(stream, text):
     try:
         stream.write(text)

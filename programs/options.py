@@ -6,7 +6,7 @@ import sys
 
 from mlalign import __version__
 
-from .command import run_program
+from .command import print_any_text, run_program
 from .engine.launcher import place
 from .errors import printable
 
@@ -22,6 +22,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=f"mlalign {__version__}")
 
     def parse_args(self, args=None, namespace=None):
+        print_any_text()
         arguments = super().parse_args(args, namespace)
         for action in self._actions:
             # what argparse makes of --option=--

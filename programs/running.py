@@ -18,7 +18,7 @@ def tell(log, line):
     except OSError as error:
         raise UserError(f"cannot write standard output: {error.strerror or error}") from error
     try:
-        with open(log, "a") as file:
+        with open(log, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
     except OSError as error:
         raise UserError(f"cannot write {log}: {error.strerror or error}") from error

@@ -197,7 +197,7 @@ def _encode(value):
     if isinstance(value, (bool, np.bool_)):
         return np.array([ord("T" if value else "F")], np.int8)
     if isinstance(value, str):
-        text = value.encode()
+        text = value.encode(errors="surrogateescape")
         return np.array(text, dtype=f"S{len(text) + 1}")
     array = np.asarray(value)
     if array.shape == (3, 4):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from .star import quoted
 from .whole_numbers import DIGITS
 
 _NO_NUMBER = -1         # a row that names a file only: fine when it holds one image
@@ -85,6 +86,7 @@ class Source:
             if written not in files:
                 files[written] = len(self._paths)
                 self._paths.append(self.find(written, i))
+                quoted(self._paths[-1])         # to say it now, and not when results are written
             self._file_of[i] = files[written]
             numbers[i] = _NO_NUMBER if number is None else number
         self._index = numbers - 1

@@ -344,13 +344,13 @@ def _chunks(columns, name=""):
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
         raise ValueError(f"block {name}: columns of different lengths {sorted(lengths)}")
-    quoted = {label for label, values in columns.items() if _needs_quotes(values)}
+    in_quotes = {label for label, values in columns.items() if _needs_quotes(values)}
     for start in range(0, max(lengths, default=0), CHUNK):
-        words = [_words(values[start:start + CHUNK], label in quoted) for label, values in columns.items()]
+        words = [_words(values[start:start + CHUNK], label in in_quotes) for label, values in columns.items()]
         yield list(map(" ".join, zip(*words)))
 
 
-def _words(values, quoted):
+def _words(values, in_quotes):
     """Text of every value; float64 comes back exactly as it was."""
     if values.dtype.kind == "b":
         values = values.astype(int)
@@ -359,7 +359,7 @@ def _words(values, quoted):
     if values.dtype.kind in "fiu":
         return list(map(repr, values.tolist()))
     words = list(map(str, values))
-    return list(map(_quoted, words)) if quoted else words
+    return list(map(quoted, words)) if in_quotes else words
 
 
 def _needs_quotes(values):
@@ -377,7 +377,8 @@ def _needs_quotes(values):
     return False
 
 
-def _quoted(word):
+def quoted(word):
+    """A word in quotes; :class:`UserError` for one that no STAR file can hold."""
     quote = "'" if '"' in word else '"'
     if quote in word or "\n" in word or "\r" in word:
         raise UserError(f"{word!r} cannot be written to a STAR file, expected one kind of quotes and no line end")
