@@ -110,8 +110,7 @@ class Alignment:
             workers.close()
 
     def _run(self, search, workers):
-        there = self.files.iterations() if self.options.resume else []
-        self.ranks.wait()
+        there = self.ranks.agree(self.files.iterations() if self.options.resume else [])
         if there:
             self._restore(there[-1])
         else:

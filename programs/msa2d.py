@@ -149,8 +149,7 @@ class Classification:
             workers.close()
 
     def _run(self):
-        there = self.files.iterations() if self.options.resume else []
-        self.ranks.wait()
+        there = self.ranks.agree(self.files.iterations() if self.options.resume else [])
         if there:
             self._restore(there[-1])
         else:

@@ -144,7 +144,9 @@ class Passes:
 
     def _find_interrupted(self, iteration):
         """Look for what was kept of a pass of that iteration; the same options are a condition to go on from it."""
-        if not self.options.resume or self.options.restart is not None or not self.files.unfinished.exists():
+        if not self.options.resume or self.options.restart is not None:
+            return
+        if not self.ranks.agree(self.files.unfinished.exists()):
             return
         try:
             arrays, meta = self.files.load_unfinished()
