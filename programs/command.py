@@ -78,11 +78,11 @@ def _stoppable(name, advice):
         yield told
     finally:
         signal.set_wakeup_fd(wakeup)
+        os.close(write)
+        watcher.join()                  # it may be ending us
+        os.close(read)
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(write)
-        watcher.join()
-        os.close(read)
 
 
 def _watch(read, name, advice):

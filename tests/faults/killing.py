@@ -98,9 +98,8 @@ class Killer:
             assert not unfinished                        # before the program itself began
         else:
             status, word = SIGNALS[number]
-            line, = ended.lines
             assert ended.status == status and re.fullmatch(
-                rf"{self.scene.program}: {word}; {self.scene.resume} .*last finished .*", line), ended
+                rf"{self.scene.program}: {word}; {self.scene.resume} .*last finished .*\n", ended.errors), ended
             assert not unfinished
             tally.latencies.append(ended.latency)
 

@@ -2,6 +2,7 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -81,6 +82,24 @@ def test_under_nohup_a_hang_up_is_ignored(killers):
     folder = killer.fresh()
     ended = trials.run(killer.scene.main, killer.words, folder, prepare)
     assert ended.status == 0
+    trials.assert_same_files(folder, killer.reference)
+
+
+def test_a_signal_at_the_very_end_comes_too_late(killers):
+    """When the watcher is being told that its work is over."""
+    killer, close = killers("mref_ali2d"), os.close
+
+    def prepare():
+        def kills(descriptor):
+            if sys._getframe(1).f_code is command._stoppable.__wrapped__.__code__:
+                os.kill(os.getpid(), signal.SIGINT)
+            close(descriptor)
+
+        os.close = kills
+
+    folder = killer.fresh()
+    ended = trials.run(killer.scene.main, killer.words, folder, prepare)
+    assert (ended.status, ended.errors) == (0, "")
     trials.assert_same_files(folder, killer.reference)
 
 
