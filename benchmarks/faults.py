@@ -6,16 +6,17 @@ Each run is killed with SIGKILL, SIGTERM or SIGINT, by the clock or just before 
 to three times in a row, with one thread or two.  Every file that is there afterwards must be whole, the continued run
 must come to the same files to the last byte, and nothing temporary may remain.  Prints a table (docs/reliability.md).
 """
-import statistics
 import sys
 import traceback
 
 from common import parser, working_folder
 
-from mlalign.tests.faults.killing import Killer, Tally
+from mlalign.tests.faults.killing import SIGNALS, Killer, Tally
 from mlalign.tests.faults.scenes import SCENES, simulated
 
-HEAD = "program      runs  SIGKILL  SIGTERM  SIGINT  twice or more  in a write  too late  median, longest stop   wrong"
+# again: kills of runs that were going on after an earlier one; writing: that left an unfinished file behind; late: that
+# came when the run had ended; first: before the first checkpoint; stop: longest time from SIGTERM or SIGINT to the end
+COLUMNS = "runs", "SIGKILL", "SIGTERM", "SIGINT", "again", "writing", "late", "first", "stop", "wrong"
 
 
 def main():
@@ -27,7 +28,7 @@ def main():
     runs = 3 if options.quick else options.runs
     with working_folder(options) as folder:
         inputs, failed = simulated(folder / "input"), False
-        print(HEAD)
+        print(f"{'program':36}" + "".join(f"{name:>9}" for name in COLUMNS))
         for name in options.programs:
             killer, tally = Killer(SCENES[name], inputs, folder), Tally()
             for seed in range(options.seed, options.seed + runs):
@@ -42,11 +43,9 @@ def main():
 
 
 def report(name, runs, tally):
-    kills = [tally.kills[number] for number in sorted(tally.kills, key=lambda number: -number.value % 15)]
-    stops = tally.latencies or [0]
-    print(f"{name:12} {runs:4}  {kills} again {tally.again}, writing {tally.writing}, late {tally.done}, "
-          f"{statistics.median(stops):.2f} s {max(stops):.2f} s, wrong: {tally.wrong or 'none'}; iterations done "
-          f"{dict(sorted(tally.iterations.items()))}", flush=True)
+    values = [runs, *(tally.kills[number] for number in SIGNALS), tally.again, tally.writing, tally.done,
+              tally.iterations[0], f"{max(tally.latencies, default=0):.2f} s", len(tally.wrong)]
+    print(f"{name:36}" + "".join(f"{value:>9}" for value in values), *tally.wrong, flush=True)
 
 
 if __name__ == "__main__":

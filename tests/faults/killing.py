@@ -18,9 +18,9 @@ MOST_KILLS = 3          # in a row, of one run
 class Tally:
     """What happened to a program's runs.
 
-    kills: by signal.  begun: kills that met a run in its first iteration; writing: that left a temporary file or a lock
-    behind, and so were in the middle of a write; done: that came too late.  again: kills of runs that were going on.
-    latencies: s from SIGTERM or SIGINT to the end.  wrong: what should not have been.
+    kills: by signal.  writing: those that left a temporary file behind, in the middle of a write; done: those that
+    came too late; again: of runs that were going on.  latencies: s from SIGTERM or SIGINT to the end.
+    iterations: kills by the number of checkpoints that there were.  wrong: seeds of runs that came to another end.
     """
 
     kills: Counter = field(default_factory=Counter)
