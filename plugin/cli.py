@@ -55,7 +55,10 @@ def main(argv=None):
                   file=sys.stderr)
         sys.exit(2)
     elif argv[0] in COMMANDS:
-        sys.exit(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+        try:
+            sys.exit(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]))
+        except KeyboardInterrupt:           # before the program itself has begun
+            sys.exit(130)
     else:
         print(f"mlalign: error: no command '{argv[0]}', expected one of {', '.join(COMMANDS)} "
               "(mlalign --help explains them)", file=sys.stderr)

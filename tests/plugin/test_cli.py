@@ -47,6 +47,16 @@ def test_exit_status_of_a_command():
     assert run("ml_align2d", "-i", "nowhere.xmd", "--frobnicate").returncode == 2
 
 
+def test_ctrl_c_before_a_program_has_begun(monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlalign.programs.ml_align2d.main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["ml_align2d"])
+    assert end.value.code == 130
+
+
 def test_starts_quickly():
     times = []
     for _ in range(5):
