@@ -59,7 +59,7 @@ def test_processes_find_what_one_finds(scene_of, tmp_path, program, processes, o
 
 
 @pytest.mark.parametrize("processes, options", [
-    (2, "--nref 2 --restarts 1 --iter 1 --ang 40 --maxres 0.25 --half_sets --reg0 2"),
+    (2, "--nref 2 --restarts 1 --iter 1 --ang 40 --maxres 0.25 --half_sets --reg0 2 --limit_trans 1 --dim 12"),
     (3, "--ref references --dont_align --mask mask --iter 1 --maxres 0.3")])
 def test_processes_find_the_same_volumes(tomo_scene, tmp_path, processes, options):
     planted = tomo_scene.planted
