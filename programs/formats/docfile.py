@@ -20,7 +20,7 @@ _LABELS = {
     "flip": "flip", "weight": "weight",
 }
 _WHOLE = {"ref", "missingRegionNumber", "flip"}
-_NAMED = re.compile(r"([^\s,:()]+)\s*\(\s*(\d+)\s*\)")
+_NAMED = re.compile(r"(?<![^\s,:()])([^\s,:()]+)\s*\(\s*(\d{1,9})\s*\)")
 _SNIFFED = 8192         # bytes that tell one kind of text from another
 ORIENTATION = ("angleRot", "angleTilt", "anglePsi", "shiftX", "shiftY", "shiftZ", "ref", "missingRegionNumber",
                "pMax", "logLikelihood")

@@ -15,7 +15,8 @@ from .whole import whole_file
 from .whole_numbers import not_whole
 
 CHUNK = 10_000          # rows that are held as text at one time
-_TOKEN = re.compile(r"""'(.*?)'(?=\s|$)|"(.*?)"(?=\s|$)|(\#.*)|(\S+)""")
+_WORD = re.compile(r"\S+")
+_CLOSING = {quote: re.compile(quote + r"(?=\s|$)") for quote in "'\""}
 _MARKS = "\"'#"             # words with these may be more than words
 _ROW_END = " \0 "
 _SPECIAL_BEGINNINGS = ('"', "'", "#", "_", ";", "data_", "loop_", "save_")
@@ -294,9 +295,21 @@ def _is_number(word):
 
 def _split(line):
     """The words of a line: quotes group, # begins a comment."""
-    if any(mark in line for mark in _MARKS):
-        return [a or b or c for a, b, comment, c in _TOKEN.findall(line) if not comment]
-    return line.split()
+    if not any(mark in line for mark in _MARKS):
+        return line.split()
+    # where the last group can end: looking for an end that is not there takes long, many times
+    last = {quote: max((end.start() for end in closing.finditer(line)), default=-1)
+            for quote, closing in _CLOSING.items()}
+    words, at = [], 0
+    while (word := _WORD.search(line, at)) and line[word.start()] != "#":
+        start, at = word.span()
+        quote = line[start]
+        if start < last.get(quote, -1):
+            at = _CLOSING[quote].search(line, start + 1).end()
+            words.append(line[start + 1:at - 1])
+        else:
+            words.append(word[0])
+    return words
 
 
 def _listed(labels):
