@@ -1,8 +1,13 @@
 """Programs that are killed at random moments go on as if nothing had happened, and leave nothing behind."""
+import os
+import shutil
+import signal
+
 import pytest
 
+from mlalign.tests.faults import trials
 from mlalign.tests.faults.killing import Tally
-from mlalign.tests.faults.scenes import SCENES
+from mlalign.tests.faults.scenes import PROGRAMS, SCENES
 
 KILLED = 3          # runs of each program; benchmarks/faults.py kills as many as one likes
 
@@ -11,3 +16,30 @@ KILLED = 3          # runs of each program; benchmarks/faults.py kills as many a
 def test_killed_anywhere(name, killers):
     for seed in range(KILLED):
         killers(name).trial(seed, Tally())
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name.startswith("ml")])
+@pytest.mark.parametrize("removed", [1, 12, 15])
+def test_killed_while_it_removes_an_earlier_run(name, removed, killers):
+    """What there is to go on from is whole, or nothing."""
+    killer = killers(name)
+    folder = killer.fresh()
+    shutil.copytree(killer.reference, folder)
+    left, remove = iter(range(removed)), os.unlink
+
+    def unlink(path, **options):
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(path, **options)
+
+    def prepare():
+        os.unlink = unlink
+
+    ended = trials.run(killer.scene.main, killer.words, folder, prepare)
+    assert ended.status == -signal.SIGKILL
+    there = set(trials.files(folder))
+    complete = {path.split("_checkpoint")[0] for path in there if path.endswith("checkpoint.npz")}
+    for path in trials.files(killer.reference):
+        if any(path.startswith(prefix) for prefix in complete):
+            assert path in there
+    assert len(complete) < 4 or removed == 1
