@@ -22,7 +22,7 @@ from .mref_files import MrefFiles, MrefResult, check_copy, write_references, wri
 from .mref_input import POSE, particle_radius, read_inputs
 from .mref_references import MEAN_SHIFT, Preparation
 from .options import GIB, RESUMES
-from .running import tell
+from .running import check_same_run, tell
 
 PROGRAM = "mref_ali2d"
 LONGEST = 100             # iterations when the program is to stop by itself
@@ -332,7 +332,9 @@ class Alignment:
 
     def _restore(self, iteration):
         arrays, meta = self.files.load_checkpoint(iteration)
-        self._check_same_run(meta)
+        facts = (("images", self.inputs.raw.count, "images"), ("size", self.size, "px boxes"),
+                 ("references", len(self.references), "references"))
+        check_same_run(meta, PROGRAM, facts, self.inputs.fingerprint(), self.options.outdir, self.options.stack)
         self.iteration, self.score = meta["iteration"], meta["score"]
         self.particles = Particles(**{f.name: arrays[f"particles.{f.name}"] for f in fields(Particles)})
         self.references, self.centres = arrays["references"], arrays["centres"]
@@ -341,18 +343,6 @@ class Alignment:
         if self.ranks.first:
             self.files.forget(after=iteration)
         self.log(f"continuing after iteration {iteration}{self.ranks.words()}")
-
-    def _check_same_run(self, meta):
-        """:class:`UserError` when a checkpoint belongs to other images or another number of references."""
-        folder = self.options.outdir
-        for name, mine, unit in (("program", PROGRAM, "as its program"), ("images", self.inputs.raw.count, "images"),
-                                 ("size", self.size, "px boxes"), ("references", len(self.references), "references")):
-            if meta[name] != mine:
-                raise UserError(f"--continue: the run in {folder} has {meta[name]} {unit}, expected {mine} as now "
-                                "asked for; start anew in another folder")
-        if meta["fingerprint"] != self.inputs.fingerprint():
-            raise UserError(f"--continue: the run in {folder} aligned other images, expected {self.options.stack} as "
-                            "it was then; start anew in another folder")
 
     def log(self, line):
         if self.ranks.first:

@@ -63,10 +63,10 @@ def test_nothing_to_continue(scene, tmp_path):
 def test_a_run_of_other_images_is_not_continued(scene, tmp_path):
     planted = scene.planted
     shutil.copytree(scene.aligned().outdir, tmp_path / "out")
-    with pytest.raises(UserError, match=r"--continue: the run in .* aligned other images, expected .*particles"):
+    with pytest.raises(UserError, match=r"--continue: the run under .* classified other images, expected .*particles"):
         other = planted.altered(tmp_path, pixels(planted.stack)[::-1])
         run_mref(other, planted.references, tmp_path / "out", f"{SEARCH} --continue")
-    with pytest.raises(UserError, match=r"--continue: the run in .* has 3 references, expected 2 as now asked for"):
+    with pytest.raises(UserError, match=r"--continue: the run under .* has 3 references, expected 2 as now asked for"):
         run_mref(planted.star, f"fewer@{two_references(planted, tmp_path)}", tmp_path / "out", f"{SEARCH} --continue")
 
 
