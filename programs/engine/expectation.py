@@ -202,7 +202,7 @@ class Expectation:
         allowed = EVERYWHERE if images.near is None else images.near.compact
         for tile, g, top in zip(self.grid.tiles(self.references), scores, tops):
             prior = self.prior[:, tile, images.shifts]
-            arguments = (g, top, threshold.astype(np.float32), prior.reshape(2, -1),
+            arguments = (g, top, threshold.astype(np.float32), np.ascontiguousarray(prior.reshape(2, -1)),
                          np.ascontiguousarray(scales[:, tile]), prior.shape[2], np.float32(self.noise.kappa),
                          np.float32(self.noise.nu), tau, allowed)
             cells = empty_cells(self._expected_cells * count)
@@ -226,7 +226,8 @@ class Expectation:
         shifts, tiles = prior.shape[2], self.grid.tiles(self.references)
         mass = []
         for tile, p in zip(tiles, scores):
-            kernels.to_log_posterior(p, self.mirror, prior[:, tile].reshape(2, -1), np.float32(self.noise.kappa), top)
+            bias = np.ascontiguousarray(prior[:, tile].reshape(2, -1))
+            kernels.to_log_posterior(p, self.mirror, bias, np.float32(self.noise.kappa), top)
             if images.near is not None:
                 strike_far(p, images.near.compact)
             np.exp(p, out=p)
