@@ -20,7 +20,7 @@ def run_program(name, body, advice=""):
     Exit status: 0 done; 2 for a :class:`UserError`, a refusal of the operating system or too little memory;
     130, 143 or 129 when interrupted (Ctrl-C), terminated or hung up, with ``advice`` on how to go on.
     """
-    with _stoppable(name, advice) as told_to_stop:
+    with _stoppable(name, advice):
         try:
             body()
             sys.stdout.flush()
@@ -30,7 +30,7 @@ def run_program(name, body, advice=""):
         except (UserError, OSError, MemoryError, KeyboardInterrupt) as error:
             status, line = ending(name, error, advice)
             _say(sys.stdout, "")
-            if place().speaks and not told_to_stop.is_set():        # which may be why there is an error
+            if place().speaks:
                 _say(sys.stderr, f"{line}\n")
             sys.exit(status)
 
@@ -57,26 +57,32 @@ def _discard(stream):
 
 @contextmanager
 def _stoppable(name, advice):
-    """Within this context a signal of :data:`STOPS` ends the process at once; yields whether one has come (an Event).
+    """Within this context a signal of :data:`STOPS` ends the process at once.
 
     A thread waits for what Python writes to its pipe: the main one may be in a library's code for minutes, and an
     exception raised wherever it happens to be may be swallowed there.  So nothing is raised, and no ``finally`` runs:
-    files appear whole or not at all, and those that are being written are removed.
+    the main thread does nothing more, files appear whole or not at all, and those that are being written are removed.
     """
-    told = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield told                      # signals are the main thread's
+        yield                           # signals are the main thread's
         return
+    over = threading.Event()
+
+    def do_nothing_more(*_):
+        while not over.is_set():
+            time.sleep(PATIENCE)
+
     read, write = os.pipe()
     os.set_blocking(write, False)
-    before = {number: signal.signal(number, lambda *_: told.set()) for number in STOPS
+    before = {number: signal.signal(number, do_nothing_more) for number in STOPS
               if signal.getsignal(number) is not signal.SIG_IGN}            # as under nohup
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(read, name, advice), daemon=True)
     watcher.start()
     try:
-        yield told
+        yield
     finally:
+        over.set()
         signal.set_wakeup_fd(wakeup)
         os.close(write)
         watcher.join()                  # it may be ending us

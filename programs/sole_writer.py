@@ -16,8 +16,23 @@ _CANNOT_LOCK = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 class SoleWriter:
     """A process's right to write the files of a run; see :func:`sole_writer`."""
 
-    def __init__(self, path, root, descriptor):
-        self.path, self._root, self._descriptor = path, root, descriptor
+    def __init__(self, path, root):
+        self.path, self._root, self._descriptor = Path(path), root, None
+
+    def lock(self):
+        """:class:`UserError` when another process has the lock, or the file cannot be written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = _locked(self.path, self._root)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        with suppress(OSError):             # on a full disk the lock is held all the same
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()} {socket.gethostname()} {int(time.time())}\n".encode(), 0)
+
+    def let_go(self):
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def check(self):
         """:class:`UserError` when the lock has been removed: the run's folder is gone, or another's by now."""
@@ -26,7 +41,8 @@ class SoleWriter:
                             "left alone until it ends")
 
     def holds(self):
-        return _is_open_as(self._descriptor, self.path)
+        """Whether the lock file is there and ours."""
+        return self._descriptor is not None and _is_open_as(self._descriptor, self.path)
 
 
 class Held:
@@ -57,21 +73,13 @@ def sole_writer(path, root):
     it ends, so that what a killed run left behind stops nobody, and neither does a copy of a run's folder.  Where the
     file system cannot lock, the file itself is the lock, and one that a process of this host left is taken over.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = SoleWriter(path, root)
     try:
-        descriptor = _locked(path, root)
-        with suppress(OSError):             # on a full disk the lock is held all the same
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()} {int(time.time())}\n".encode(), 0)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    writer = SoleWriter(path, root, descriptor)
-    try:
-        with unfinished(path, writer.holds):
+        with unfinished(writer.path, writer.holds):
+            writer.lock()
             yield writer
     finally:
-        os.close(descriptor)
+        writer.let_go()
 
 
 def _locked(path, root):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 
+SOON = 0.1                      # s
 _unfinished = set()             # functions that remove files which must not outlive this process
 _changing = threading.Lock()
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp", re.DOTALL)
@@ -58,9 +59,9 @@ def unfinished(path, ours=lambda: True):
 
 
 def discard_unfinished():
-    """Remove all unfinished files and let nobody begin another: for a process that ends at once."""
-    _changing.acquire()
-    for remove in _unfinished:
+    """Remove all unfinished files: for a process that ends at once, and whose main thread does nothing more."""
+    _changing.acquire(timeout=SOON)         # which that thread may hold
+    for remove in list(_unfinished):
         remove()
 
 
