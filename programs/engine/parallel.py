@@ -78,7 +78,7 @@ class Alone:
         """Until all ranks are here."""
 
     def abort(self, program, error, advice=""):
-        """Say why and end all ranks, after an error in one of them; alone, nothing: the error will be reported."""
+        """Say why and end all ranks, after an error in one of them; nothing of one alone: the error will be reported."""
 
     def words(self):
         """How many they are and where, to end a line with; asked by all of them."""
@@ -214,6 +214,8 @@ class Ranks(Alone):
         self.waited += time.perf_counter() - begun
 
     def abort(self, program, error, advice=""):
+        if self.size == 1:
+            return
         # what one of them has met all may have met: the first says so, the others if it cannot
         time.sleep(min(self.rank, LONGEST_TURN))
         where = f"process {self.rank + 1} of {self.size} on {platform.node()}"
@@ -224,8 +226,7 @@ class Ranks(Alone):
         elif not isinstance(error, UserError):
             line = f"{line} ({where})"
         print(line, file=sys.stderr, flush=True)
-        if self.size > 1:
-            self._world.Abort(status)
+        self._world.Abort(status)
 
     def words(self):
         every = self._world.allgather((platform.node(), os.getpid()))
