@@ -27,6 +27,7 @@ EXAMPLES = (
     ("ml_align2d", f"{NOISY} --iter 1 --oroot dense/"),
     ("mlf_align2d", f"{NOISY} --iter 2 --search_shift 3 --oroot near/"),
     ("ml_align2d", f"{CLEAR} --iter 1 --mirror --fast --maxres 0.5 --oroot two/"),
+    ("ml_align2d", "-i clear/particles.star --nref 2 --iter 1 --random_seed 1 --oroot chance/"),
     ("refine2d", f"{REFINE2D} --path second --simcmp frc --simralign refine"),
 )
 

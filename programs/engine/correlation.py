@@ -315,10 +315,9 @@ class Search:
         """Add to the counts: pairs of images and templates, blocks, and (cells, turns) of climbs."""
         flops = 8 * pairs * (np.prod(self.packed_shape[1:]) + self._coarse_waves[0].size)
         fine, turns = np.sum(climbed, 0, int) if climbed else (0, 0)
-        swept = "swept_cells" if self.exhaustive else "coarse_cells"
+        cells = {"swept_cells" if self.exhaustive else "coarse_cells": 2 * self.coarse_angles * pairs}
         with _counting:
-            self.counts.add(Counts(float(flops), fine_cells=int(fine), turns=int(turns), blocks=blocks,
-                                   **{swept: 2 * self.coarse_angles * pairs}))
+            self.counts.add(Counts(float(flops), fine_cells=int(fine), turns=int(turns), blocks=blocks, **cells))
 
     def _allowed(self, limits):
         """bool (N, G, G): whole-pixel shifts from which a coarse cell may lead to one within the limits."""
@@ -385,10 +384,10 @@ class Search:
         templates = rings.shifted(references.samples[ref[0]], self.fine_phase, last)
         templates *= rings.metric[: rings.start[last]]
         tops = np.empty((len(image), 4))
-        evaluated = climbing.climb(
-            views.x, layout, templates, self.index, float(self.step), *self._waves, views.inverse,
-            np.asarray(limits, float), image, mirrored, angle * (self.fine_angles // self.coarse_angles),
-            self.places[shift], tops)
+        angle = angle * (self.fine_angles // self.coarse_angles)
+        lattice, limits = (templates, self.index, float(self.step)), np.asarray(limits, float)
+        evaluated = climbing.climb(views.x, layout, *lattice, *self._waves, views.inverse, limits, image, mirrored,
+                                   angle, self.places[shift], tops)
         return Found(image, ref, mirrored, *tops.T), evaluated
 
 

@@ -2,10 +2,11 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from mlalign.programs import compilation
+from mlalign.programs import compilation, compile
 
 # other boxes, numbers of classes, threads and options than the examples
 SCENES = (
@@ -26,31 +27,44 @@ DRIVER = """
 import json, os, sys
 from mlalign.programs import compilation
 os.chdir(sys.argv[1])
-runs = json.load(sys.stdin)
-print(json.dumps([[program, compilation.example(program, words.split())[0]] for program, words in runs]))
+for program, words in json.load(sys.stdin):
+    compilation.example(program, words.split())
+used = {f"{name}.{kernel.__name__}": sorted(map(str, kernel.signatures)) for name, module in list(sys.modules.items())
+        if name.startswith("mlalign.programs.engine.") for kernel in vars(module).values()
+        if getattr(kernel, "signatures", None) and kernel.py_func.__module__ == name}
+json.dump(used, open("used.json", "w"))
 """
 
 
-@pytest.fixture(scope="module")
-def compiled():
-    """What ``mlalign compile`` says."""
-    command = [sys.executable, "-m", "mlalign.cli", "compile", "--jobs", "2"]
-    done = subprocess.run(command, capture_output=True, text=True)
+def kernels_of(commands, folder):
+    """The kernels, and for which types of arguments, that a process needs for commands: a dict of lists."""
+    done = subprocess.run([sys.executable, "-c", DRIVER, folder], input=json.dumps(commands), capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads((folder / "used.json").read_text())
 
 
-def test_runs_after_it_compile_nothing(compiled, tmp_path):
-    done = subprocess.run([sys.executable, "-c", DRIVER, tmp_path], input=json.dumps(SCENES + RUNS),
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert [[program, kernels] for program, kernels in json.loads(done.stdout) if kernels] == []
+def test_no_run_needs_what_it_does_not_compile(tmp_path_factory):
+    """Whether or not that is compiled already where this test runs."""
+    compiled = kernels_of(compilation.SCENES + compilation.EXAMPLES, tmp_path_factory.mktemp("examples"))
+    needed = kernels_of(SCENES + RUNS, tmp_path_factory.mktemp("runs"))
+    assert len(needed) > 20
+    assert {name: kinds for name, kinds in needed.items() if not set(kinds) <= set(compiled.get(name, ()))} == {}
 
 
-def test_it_tells_what_it_does(compiled):
-    lines = compiled.splitlines()
-    assert [line.split(":")[0] for line in lines[1:-1]].count("refine2d") == 2
-    assert "compiled" in lines[-1]
+def test_it_tells_what_it_does(monkeypatch, capsys):
+    monkeypatch.setattr(compilation, "SCENES", ())
+    monkeypatch.setattr(compilation, "EXAMPLES", (("simulate", "-n 3 --box 16 --views 1 -o some/"),))
+    compilation.run(SimpleNamespace(jobs=1))
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first == "simulating particles" and second.startswith("simulate: ") and "0 kernels compiled" in second
+    assert last.startswith("everything was compiled already, in ")
+
+
+def test_the_command(capsys):
+    with pytest.raises(SystemExit):
+        compile.main(["--jobs", "0"])
+    assert "--jobs" in capsys.readouterr().err
 
 
 def test_examples_are_of_all_programs():
