@@ -193,7 +193,9 @@ class Run(Results):
         return self._numbers("classes.xmd")
 
     def checkpoints(self):
-        return self._numbers("checkpoint.npz")
+        # the first iteration may have been interrupted, and goes on where it was
+        begun = [0] if Path(f"{self.oroot}extra/unfinished.npz").exists() else []
+        return self._numbers("checkpoint.npz") or begun
 
     def members(self, iteration, ref):
         """Table of the particles of class ``ref`` (1, 2, …) with their poses; empty for an empty class."""

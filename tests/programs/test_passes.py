@@ -8,6 +8,7 @@ import pytest
 
 from mlalign.programs import passes
 from mlalign.programs.passes import Passes, dealt
+from mlalign.programs.results import Run
 from mlalign.programs.scoring import score
 from mlalign.tests.programs.conftest import Planted, run_program, spoken
 from mlalign.tests.programs.test_ml_align2d_resume import assert_same
@@ -65,6 +66,7 @@ def test_a_pass_goes_on_where_it_was_killed(program, options, parts, where, many
     whole = run_program(*command(tmp_path / "whole", options), program=program)
     words = command(tmp_path / "parts", options)
     killed(monkeypatch, program, words, parts)
+    assert Run(tmp_path / "parts" / "ml2d_").checkpoints()      # that a protocol goes on from
     found = run_program(*words, "--continue", program=program)
     assert where in found.log
     assert_same(found, whole)
