@@ -15,10 +15,10 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 
 from ..errors import UserError, ending
-from .launcher import place
+from .launcher import MOST_TURNS, TURN, place
 
 LONGEST_NAP = 0.02        # s between looks at whether all are there
-LONGEST_TURN = 3          # s that a rank waits for those before it to say what went wrong
+FIRSTS_TURN = 4.0         # s that ranks wait for the first to say what went wrong, then for each other
 
 
 def started(asked=""):
@@ -78,7 +78,7 @@ class Alone:
         """Until all ranks are here."""
 
     def abort(self, program, error, advice=""):
-        """Say why and end all ranks, after an error in one of them; nothing of one alone: the error will be reported."""
+        """Say why and end all ranks, after an error in one of them; of one alone nothing: the error will be reported."""
 
     def words(self):
         """How many they are and where, to end a line with; asked by all of them."""
@@ -217,7 +217,7 @@ class Ranks(Alone):
         if self.size == 1:
             return
         # what one of them has met all may have met: the first says so, the others if it cannot
-        time.sleep(min(self.rank, LONGEST_TURN))
+        time.sleep(0 if self.first else FIRSTS_TURN + TURN * min(self.rank, MOST_TURNS))
         where = f"process {self.rank + 1} of {self.size} on {platform.node()}"
         status, line = ending(program, error, advice) or (1, None)
         if line is None:
