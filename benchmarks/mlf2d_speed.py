@@ -14,6 +14,7 @@ for that reason; pMax, the mean probability of the best pose, shows it.
 """
 import cProfile
 import pstats
+from dataclasses import replace
 
 import numpy as np
 from climb import Climb, Images
@@ -34,6 +35,7 @@ NOISES = {"white": None, "coloured": ColouredNoise(10, BOX)}
 MAX_SHIFT = 8                         # pixels: 197 shifts
 GROUP = 250                           # images in a noise group, at least
 SIZES = (3, 1000), (10, 2000)         # classes, images
+SIGNIFICANCE = 1e-5                   # mlf_align2d's -C
 LINES = 15                            # of a profile
 
 
@@ -58,6 +60,7 @@ def mlf2d(images, ctf, settings):
     groups = noise_groups(ctf, np.ones(images.count, int), "auto", GROUP)
     optics = Optics(ctf, PIXEL, True, groups.index, len(groups))
     power = power_spectra(images, groups.index, len(groups))
+    settings = replace(settings, significance=SIGNIFICANCE)
     return (lambda workers: SpectralEstimator(images, settings, workers, optics, power),
             lambda estimator, polar: estimator.initial_model(polar, OFFSET))
 
