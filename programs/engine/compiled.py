@@ -88,8 +88,11 @@ def _copy(path, target):
 
 def _forget_outdated(folder, function):
     """Remove what is compiled of a function before the source of a kernel that it calls was written."""
+    sources = _sources_called(function)
+    if not sources:
+        return
     with suppress(OSError):
-        written = max((source.stat().st_mtime for source in _sources_called(function)), default=0)
+        written = max(source.stat().st_mtime for source in sources)
         for index in _indices(folder, function):
             if index.stat().st_mtime < written:
                 index.unlink()
