@@ -78,7 +78,7 @@ class Alone:
         """Until all ranks are here."""
 
     def abort(self, program, error, advice=""):
-        """Say why and end all ranks, after an error in one of them; of one alone nothing: the error will be reported."""
+        """Say why and end all ranks, after an error in one of them; nothing of one alone: its error will be told."""
 
     def words(self):
         """How many they are and where, to end a line with; asked by all of them."""
@@ -227,6 +227,7 @@ class Ranks(Alone):
             line = f"{line} ({where})"
         print(line, file=sys.stderr, flush=True)
         self._world.Abort(status)
+        os._exit(status)                    # some libraries only ask the launcher, and return
 
     def words(self):
         every = self._world.allgather((platform.node(), os.getpid()))
