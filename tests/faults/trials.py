@@ -57,8 +57,8 @@ class Process:
 
     def wait(self):
         _, status = os.waitpid(self.process, 0)
-        now = time.perf_counter()
-        return Ended(os.waitstatus_to_exitcode(status), Path(f"{self.folder}.err").read_text(), now - self.started,
+        now, said = time.perf_counter(), Path(f"{self.folder}.err")
+        return Ended(os.waitstatus_to_exitcode(status), said.read_text() if said.exists() else "", now - self.started,
                      now - getattr(self, "signalled", now))
 
     def ended(self):
