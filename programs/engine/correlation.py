@@ -32,7 +32,7 @@ SPREAD = 3.0               # standard deviations of noise that may hide the best
 POWERLESS = 1e-3           # share of a reference's power that may lie beyond the rings looked at
 ROUNDING = 1e-5            # relative difference of scores that means nothing
 TILE_CELLS = 8192          # (image, template) pairs scored together
-BLOCK = 64                 # images scored together
+BLOCK, PAIRS = 64, 2048    # images scored together, at least, and (image, template) pairs of few templates
 _counting = Lock()
 UNMIRRORED, EITHER, EACH = range(3)             # what is looked for: see Search.run
 
@@ -294,7 +294,7 @@ class Search:
         mirrors: UNMIRRORED: references as they are; EITHER: mirrored or not, whichever is higher; EACH: the tops that
         may be the highest with the mirror, and those that may be without.
         """
-        block = max(BLOCK, TILE_CELLS // (len(self.places) * len(references.samples)))
+        block = max(BLOCK, PAIRS // references.packed.shape[-1])
         blocks = np.array_split(np.arange(len(views.x)), -(-len(views.x) // block))
         allowed = self._allowed(limits)
         parts = self.pool(lambda rows: self._coarse(views, references, norm, allowed, rows, freedom, mirrors),
