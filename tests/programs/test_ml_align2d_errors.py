@@ -259,7 +259,7 @@ def test_values_at_the_edge_of_their_range(options, good):
 # ---- output that cannot be written
 
 @pytest.mark.parametrize("oroot, named", [
-    ("good.mrcs/x_", "good.mrcs/x_"), ("good.mrcs/sub/x_", "good.mrcs/sub"), ("/proc/x_", "/proc/x_run.log"),
+    ("good.mrcs/x_", "good.mrcs/x_"), ("good.mrcs/sub/x_", "good.mrcs/sub"), ("/proc/x_", "/proc/x_run.lock"),
     ("/proc/sub/x_", "/proc/sub"), ("n" * 300, "nnn")])
 def test_unwritable_output(oroot, named, error):
     assert named in error("-i", "good.mrcs", "--oroot", oroot)
