@@ -41,6 +41,7 @@ class HdfStack:
             self.numbers = sorted(int(name) + 1 for name in self._images if _INDEX.fullmatch(name))
         if not self.numbers:
             raise UserError(f"{path}: the stack holds no images")
+        self._there = frozenset(self.numbers)
         first = self.numbers[0] - 1
         shape = self._shape_of(self._dataset(first))
         if len(shape) != dimensions:
@@ -53,7 +54,8 @@ class HdfStack:
         """float32 (B, *shape[1:]) of the given images: a slice or 0-based indices."""
         indices = range(self.shape[0])[indices] if isinstance(indices, slice) else np.asarray(indices).tolist()
         for index in indices:           # before there is memory for a stack of a million images, of which two exist
-            self._group(index)
+            if index + 1 not in self._there:
+                raise self._missing(index)
         images = np.empty((len(indices), *self.shape[1:]), np.float32)
         for image, index in zip(images, indices):
             pixels = self._dataset(index)
@@ -110,8 +112,11 @@ class HdfStack:
     def _group(self, index):
         group = self._member(self._images, str(index))
         if group is None:
-            raise UserError(f"{self.path}: image {index + 1} (HDF number {index}) is missing")
+            raise self._missing(index)
         return group
+
+    def _missing(self, index):
+        return UserError(f"{self.path}: image {index + 1} (HDF number {index}) is missing")
 
     def _dataset(self, index):
         group, name = self._group(index), f"{self.path}: image {index + 1} (HDF number {index})"
