@@ -156,7 +156,7 @@ def test_the_switch_makes_ml2d_mlf2d(protocols):
                     or name == "doMlf"
 
 
-@pytest.mark.parametrize("name", POINTERS)
+@pytest.mark.parametrize("name", sorted(POINTERS))
 def test_input_is_part_of_the_signature(imported, protocol, name):
     protocol.doGenerateReferences.set(False)
     pointer = getattr(protocol, name)
