@@ -1,6 +1,7 @@
 """A Scipion of its own for the tests, in a temporary folder.  Import this before anything of pyworkflow."""
 import atexit
 import contextlib
+import importlib
 import os
 import shutil
 import tempfile
@@ -108,7 +109,9 @@ def run_forked(protocol, wait=True):
 
     That saves a run more than a second.  wait: until it has ended.
     """
-    return mock.patch("pyworkflow.protocol.launch._run", lambda *_, **__: _forked(protocol, wait))
+    # The module, whose name pyworkflow.protocol gives to a function of it.
+    launch = importlib.import_module("pyworkflow.protocol.launch")
+    return mock.patch.object(launch, "_run", lambda *_, **__: _forked(protocol, wait))
 
 
 def _forked(protocol, wait):
