@@ -1,5 +1,6 @@
 """A file of images or volumes, read piece by piece."""
 import os
+import weakref
 
 import numpy as np
 
@@ -24,9 +25,10 @@ class StackFile:
         self._item = np.dtype((dtype, self.shape[1:]))
         self._offset, self._stride = offset, stride or self._item.itemsize
         try:
-            self._file = open(path, "rb", buffering=0)          # noqa: SIM115  as long as the stack lives
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise _refusal(path, error) from error
+        weakref.finalize(self, os.close, self._file)
 
     @property
     def numbers(self):
@@ -56,11 +58,11 @@ class StackFile:
         done = 0
         while done < len(buffer):
             try:
-                count = os.preadv(self._file.fileno(), [buffer[done:]], start + done)
+                count = os.preadv(self._file, [buffer[done:]], start + done)
             except OSError as error:
                 raise _refusal(self.path, error) from error
             if not count:
-                found, last = os.fstat(self._file.fileno()).st_size, (self.shape[0] - 1) * self._stride
+                found, last = os.fstat(self._file).st_size, (self.shape[0] - 1) * self._stride
                 raise UserError(f"{self.path}: has become shorter while it was in use: {found} bytes, expected "
                                 f"{self._offset + last + self._item.itemsize}")
             done += count

@@ -272,7 +272,8 @@ def test_what_is_accepted_for_old_command_lines_does_nothing(classified):
 
 
 def test_every_option_is_tried_in_these_tests():
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("*ml_tomo*.py"))
+    files = [Path(__file__).with_name("test_gpu.py"), *Path(__file__).parent.glob("*ml_tomo*.py")]
+    tests = "".join(path.read_text() for path in files)
     for action in ml_tomo.parser()._actions:
         if action.dest not in ("help", "version"):
             assert re.search(rf"{action.option_strings[-1]}\b", tests), action.option_strings
