@@ -19,6 +19,7 @@ from .launcher import MOST_TURNS, TURN, place
 
 LONGEST_NAP = 0.02        # s between looks at whether all are there
 FIRSTS_TURN = 4.0         # s that ranks wait for the first to say what went wrong, then for each other
+FORWARDED = 0.3           # s: a launcher under load drops what it has not passed on when its processes end
 
 
 def started(asked=""):
@@ -226,6 +227,7 @@ class Ranks(Alone):
         elif not isinstance(error, UserError):
             line = f"{line} ({where})"
         print(line, file=sys.stderr, flush=True)
+        time.sleep(FORWARDED)
         self._world.Abort(status)
         os._exit(status)                    # some libraries only ask the launcher, and return
 
