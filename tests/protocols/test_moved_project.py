@@ -56,7 +56,8 @@ def moved(tmp_path_factory):
             numbers[name] = protocol.getObjId()
         project.closeMapper()
         old = Path(project.path)
-    place = tmp_path_factory.mktemp("elsewhere") / "copy"
+    # as deep in the tree: Scipion's import from RELION's files links to them by relative paths
+    place = old.parents[1] / "elsewhere" / "copy"
     shutil.copytree(old, place, symlinks=True, copy_function=shutil.copy)      # whose files are younger
     shutil.rmtree(old)
     before = os.getcwd()
