@@ -147,7 +147,7 @@ def classify3d(report, data, threads, iterations):
         folder.mkdir(exist_ok=True)
         measured = Measured("ml_tomo", "-i", data.star, "--missing", data.star.with_name("missing.xmd"), "--ref",
                             data.star.with_name("references.mrcs"), "--ang", 15, "--limit_trans", 3, "--iter",
-                            iterations, "--no_refine", *SEED, "--oroot", f"{folder}/ml_", "--thr", thr, folder=folder)
+                            iterations, "--no_refine", *SEED, "--oroot", f"{folder}/ml", "--thr", thr, folder=folder)
         report.row("ml_tomo", "--ang 15", data, thr, measured, folder / "ml_img.xmd")
 
 
