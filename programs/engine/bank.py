@@ -4,11 +4,13 @@ Images that do not fit are read again in every pass, in the order of their files
 instead would not pay: they are larger than the images, and making them takes a few per cent of the time of comparing
 them with tens of references.
 """
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
 
 FILLED_TOGETHER = 128     # images
+READ_TOGETHER = 256       # images
 
 
 @dataclass(eq=False)
@@ -82,3 +84,26 @@ class ImageBank:
         sums = np.einsum("bcmj,cmj->b", x, self._ones_weighted, dtype=np.float64)
         x = x - background[:, None, None, None].astype(np.float32) * self._ones
         return x, power - 2 * background * sums + background**2 * self.ones_power, sums
+
+
+class ReadAhead:
+    """Reads images before they are needed, in the background, so that they come from the system's cache then."""
+
+    def __init__(self, source):
+        self._source, self._thread, self._wanted = source, None, None
+
+    def begin(self, rows):
+        """Read the images ``rows`` from now on, and no longer others."""
+        self._wanted = rows
+        if len(rows):
+            self._thread = threading.Thread(target=self._read, args=(rows,), daemon=True)
+            self._thread.start()
+
+    def _read(self, rows):
+        for start in range(0, len(rows), READ_TOGETHER):
+            if self._wanted is not rows:
+                return
+            try:
+                self._source.read(rows[start : start + READ_TOGETHER])
+            except Exception:           # whoever needs them will meet it, and say so
+                return

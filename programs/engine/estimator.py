@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .bank import ImageBank
+from .bank import READ_TOGETHER, ImageBank, ReadAhead
 from .counts import Counts
 from .device_pass import DeviceWhiteEStep
 from .disk import Disk
@@ -13,12 +13,10 @@ from .model import Fixed, Model, update
 from .parallel import ALONE, part_of
 from .references import Members, aligned
 from .search import Grid, shift_grid
-from .stepwise import ReadAhead
 
 QUICK_RADIUS = 12         # Fourier pixels up to which half the angles and coarse shifts are enough
 QUICK_START_RADIUS = 16   # the same, to find a start
 SAMPLES = 3               # of the finest detail, where sampling follows the resolution
-READ_TOGETHER = 256       # images
 SMALLEST_OFFSET = 0.5     # pixels: shifts are searched at least this many times the reach
 
 

@@ -1,8 +1,5 @@
 """Stepwise EM: what is known of images that come in batches, of which later ones count more."""
-import threading
-
 DECAY = 0.7            # between 1/2 (forgets fast) and 1 (weighs all batches alike)
-READ_TOGETHER = 256    # images
 
 
 def blended(running, fresh, seen, longest):
@@ -17,26 +14,3 @@ def blended(running, fresh, seen, longest):
         return fresh
     share = max((seen + 1) ** -DECAY, 1 / longest)
     return running.scaled(1 - share) + fresh.scaled(share)
-
-
-class ReadAhead:
-    """Reads images before they are needed, in the background, so that they come from the system's cache then."""
-
-    def __init__(self, source):
-        self._source, self._thread, self._wanted = source, None, None
-
-    def begin(self, rows):
-        """Read the images ``rows`` from now on, and no longer others."""
-        self._wanted = rows
-        if len(rows):
-            self._thread = threading.Thread(target=self._read, args=(rows,), daemon=True)
-            self._thread.start()
-
-    def _read(self, rows):
-        for start in range(0, len(rows), READ_TOGETHER):
-            if self._wanted is not rows:
-                return
-            try:
-                self._source.read(rows[start : start + READ_TOGETHER])
-            except Exception:           # whoever needs them will meet it, and say so
-                return

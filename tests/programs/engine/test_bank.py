@@ -1,9 +1,9 @@
-"""Banks of harmonics: what they keep, and what they compute again."""
+"""Banks of harmonics: what they keep, and what they compute again; reading ahead."""
 import numpy as np
 import pytest
 
 from mlalign.programs.engine.backend import Workers
-from mlalign.programs.engine.bank import ImageBank
+from mlalign.programs.engine.bank import READ_TOGETHER, ImageBank, ReadAhead
 from mlalign.programs.engine.disk import Disk
 from mlalign.tests.programs.engine.blobs import Stack
 
@@ -51,3 +51,32 @@ def test_images_that_do_not_fit_take_a_few_bytes_each(bank, source, rows):
     assert small.harmonics is None
     assert sum(a.nbytes for a in vars(small).values() if isinstance(a, np.ndarray) and len(a) == COUNT) == 8 * COUNT
     assert bank(rows=rows, memory=kept * small.image_bytes + 1).harmonics is not None
+
+
+class Recording:
+    def __init__(self, fault=None):
+        self.read_rows, self.fault = [], fault
+
+    def read(self, rows):
+        self.read_rows += rows.tolist()
+        if self.fault:
+            raise self.fault
+
+
+def test_images_are_read_ahead():
+    source = Recording()
+    ahead = ReadAhead(source)
+    rows = np.arange(3, 3 + 2 * READ_TOGETHER + 5)
+    ahead.begin(rows)
+    ahead._thread.join(10)
+    assert source.read_rows == rows.tolist()
+    ahead.begin(rows[:0])
+    assert source.read_rows == rows.tolist()
+
+
+def test_what_cannot_be_read_ahead_is_left_to_whoever_needs_it():
+    source = Recording(OSError("gone"))
+    ahead = ReadAhead(source)
+    ahead.begin(np.arange(4 * READ_TOGETHER))
+    ahead._thread.join(10)
+    assert len(source.read_rows) == READ_TOGETHER

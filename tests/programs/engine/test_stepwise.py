@@ -1,11 +1,9 @@
-"""Stepwise EM: weights of batches; reading ahead."""
-import threading
-
+"""Stepwise EM: weights of batches."""
 import numpy as np
 import pytest
 
 from mlalign.programs.engine.model import Statistics
-from mlalign.programs.engine.stepwise import DECAY, READ_TOGETHER, ReadAhead, blended
+from mlalign.programs.engine.stepwise import DECAY, blended
 
 
 def batch(rng, count):
@@ -36,32 +34,3 @@ def test_in_the_long_run_as_many_batches_count_as_a_pass_has():
     for seen in range(5000, 5020):
         running = blended(running, zero, seen, 20)
     assert running.power / one.power == pytest.approx((1 - 1 / 20) ** 20)
-
-
-class Source:
-    def __init__(self, fault=None):
-        self.read_rows, self.fault, self.done = [], fault, threading.Event()
-
-    def read(self, rows):
-        self.read_rows += rows.tolist()
-        if self.fault:
-            raise self.fault
-
-
-def test_images_are_read_ahead():
-    source = Source()
-    ahead = ReadAhead(source)
-    rows = np.arange(3, 3 + 2 * READ_TOGETHER + 5)
-    ahead.begin(rows)
-    ahead._thread.join(10)
-    assert source.read_rows == rows.tolist()
-    ahead.begin(rows[:0])
-    assert source.read_rows == rows.tolist()
-
-
-def test_what_cannot_be_read_ahead_is_left_to_whoever_needs_it():
-    source = Source(OSError("gone"))
-    ahead = ReadAhead(source)
-    ahead.begin(np.arange(4 * READ_TOGETHER))
-    ahead._thread.join(10)
-    assert len(source.read_rows) == READ_TOGETHER
