@@ -3,7 +3,8 @@ import errno
 import os
 import shutil
 import subprocess
-from itertools import cycle
+import time
+from itertools import count, cycle
 
 import pytest
 
@@ -11,6 +12,7 @@ from mlalign.tests.faults import trials
 from mlalign.tests.faults.scenes import PROGRAMS
 
 MIB = 2**20
+MANY_READS = 20         # that a run meets, at least
 
 
 @pytest.fixture
@@ -154,3 +156,29 @@ def test_images_that_are_removed_are_there_until_the_end(on_copies):
     assert trials.run(main, words, folder, trials.AtChange(killer.changes // 2, lambda: os.unlink(stack))).status == 0
     again = trials.run(main, [*words, "--continue"], folder)
     assert again.status == 2 and "no file particles.mrcs" in again.errors and len(again.lines) == 1
+
+
+@pytest.mark.parametrize("name", ["ml_align2d", "ml_tomo", "mref_ali2d"])
+def test_slow_reads_change_nothing(name, killers):
+    """A disk that answers late and in pieces, one read later than the next: the same bytes, also with threads."""
+    killer = killers(name)
+    words, main = [*killer.words, "--memory", "1e-6"], killer.scene.main
+    disturbed, undisturbed = killer.fresh(), killer.fresh()
+
+    def prepare():
+        read, reads = os.preadv, count()
+
+        def preadv(file, buffers, at):
+            number = next(reads)
+            if number == MANY_READS:
+                open(f"{disturbed}.slow", "x").close()
+            if number % 7 == 0:
+                time.sleep(0.02 if number % 17 == 0 else 1e-3)
+            return read(file, [buffers[0][:9999]], at)
+
+        os.preadv = preadv
+
+    assert trials.run(main, [*words, "--thr", 2], disturbed, prepare).status == 0
+    assert os.path.exists(f"{disturbed}.slow")
+    assert trials.run(main, words, undisturbed).status == 0
+    trials.assert_same_files(disturbed, undisturbed)

@@ -1,14 +1,17 @@
 """A program that is told to stop stops at once, whatever it is doing, says how to go on, and leaves nothing behind."""
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from mlalign.programs import command
 from mlalign.tests.faults import trials
+from mlalign.tests.faults.scenes import PROGRAMS
 
 LONG = 60           # seconds that what is interrupted would take
 AT_ONCE = 10        # seconds that stopping may take on a busy machine; it is some hundredths
@@ -40,6 +43,19 @@ def in_library():
     os.preadv = preadv
 
 
+def in_reading_again():
+    """The same once there is something to go on from, in whatever thread reads what does not fit into memory."""
+    read, sleep = os.preadv, ctypes.CDLL(None).sleep
+
+    def preadv(*arguments):
+        if any(Path("out").rglob("*checkpoint.npz")):
+            os.close(os.open("here", os.O_CREAT))
+            sleep(LONG)
+        return read(*arguments)
+
+    os.preadv = preadv
+
+
 def in_writing():
     """A temporary file is there."""
     def fsync(_):
@@ -55,6 +71,14 @@ def in_writing():
 def test_at_once(number, status, word, prepare, killers):
     ended = stopped(killers("mref_ali2d"), number, prepare, ("--thr", 2))
     assert (ended.status, ended.lines) == (status, [f"mref_ali2d: {word}; {ADVICE}"])
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_at_once_while_a_read_stalls(name, killers):
+    killer = killers(name)
+    ended = stopped(killer, signal.SIGTERM, in_reading_again, ("--thr", 2, "--memory", "1e-6"))
+    assert ended.status == 143 and len(ended.lines) == 1
+    assert re.match(rf"{name}: terminated; {killer.scene.resume} .* last finished ", ended.errors)
 
 
 def test_a_disk_that_does_not_answer_keeps_nobody(killers, monkeypatch):
