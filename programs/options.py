@@ -146,7 +146,7 @@ def add_references(group, oroot):
                        help="also write <oroot>probs.xmd: every particle's probability of belonging to each class")
 
 
-def add_search2d(parser, significance=1e-12):
+def add_search2d(parser, significance=1e-9):
     """significance: default of -C."""
     search = parser.add_argument_group("search")
     search.add_argument("--mirror", action="store_true", help="also check the mirror image of each reference")

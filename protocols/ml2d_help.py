@@ -64,7 +64,7 @@ doFast
 significance
     A pose is scored finely when its coarse probability is more than this times that of the particle's best
     pose.  A smaller value keeps more poses: slower, closer to the full search.  -1: what suits the
-    program, 1e-12 in ML2D and 1e-5 in MLF2D.
+    program, 1e-9 in ML2D and 1e-5 in MLF2D.
 zeroOffsets
     *Yes*: the coarse search of the first iteration looks at the given centres only.  A faster beginning for
     particles centred by an earlier alignment.

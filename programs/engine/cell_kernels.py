@@ -137,28 +137,27 @@ def score_cells(x, sign, widths, templates, cosine, sine, power, power_bins, key
     bins, n_psi, count = len(sign), len(cosine), len(x)
     shifts = len(templates) // power.shape[1]
     real, imag = np.empty(bins, np.float32), np.empty(bins, np.float32)
-    rows, current = 0, -1
-    for c in range(len(keys)):
+    rows = c = 0
+    while c < len(keys):
         place = keys[c] // n_psi
-        psi = keys[c] - place * n_psi
         r = place // count
         b = place - r * count
-        if place != current:
-            current = place
-            rows += 1
-            _correlate(x[b], sign, widths, templates[r // 2], r % 2 == 1, real, imag)
-            seen = power[b, r // 2 // shifts, r % 2]
-            for i in range(len(power_bins)):
-                real[power_bins[i]] -= seen[0, i]
-                imag[power_bins[i]] -= seen[1, i]
-        cos, sin = cosine[psi], sine[psi]
-        total = np.float32(0)
-        for m in range(bins):
-            total += cos[m] * real[m] + sin[m] * imag[m]
-        image[c] = b
-        row[c] = r
-        angle[c] = psi
-        score[c] = total
+        rows += 1
+        _correlate(x[b], sign, widths, templates[r // 2], r % 2 == 1, real, imag)
+        seen = power[b, r // 2 // shifts, r % 2]
+        for i in range(len(power_bins)):
+            real[power_bins[i]] -= seen[0, i]
+            imag[power_bins[i]] -= seen[1, i]
+        while c < len(keys) and keys[c] < (place + 1) * n_psi:
+            psi = keys[c] - place * n_psi
+            total = np.float32(0)
+            for m in range(bins):
+                total += cosine[psi, m] * real[m] + sine[psi, m] * imag[m]
+            image[c] = b
+            row[c] = r
+            angle[c] = psi
+            score[c] = total
+            c += 1
     return rows
 
 

@@ -56,7 +56,7 @@ class Pass:
     mirror: bool = False
     df: float = None
     norm: bool = False
-    significance: float = 1e-12
+    significance: float = 1e-9
     probabilities: np.ndarray = None       # (N, K), filled when given
     search_shift: float = None             # pixels from where each particle was found before; None: the whole grid
 

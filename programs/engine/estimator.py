@@ -26,7 +26,7 @@ class Settings:
 
     mirror: bool = False
     fast: bool = False
-    significance: float = 1e-12
+    significance: float = 1e-9
     psi_step: float = 5.0
     max_shift: float = None
     psi_follows: bool = False      # rotations as fine as the resolution asks for, instead of psi_step

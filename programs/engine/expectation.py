@@ -16,6 +16,7 @@ from .search import Spare
 from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
+FAST_CUT = 21.0        # the same for a fast search: ten thousand such cells add less than 1e-5
 POSE_FLOOR = 0.02      # cells below this share of the best do not shape the reported pose
 BROAD_SHARE = 0.25     # share of significant coarse rows from which an exhaustive fine search is cheaper
 DENSE_SHARE = 0.1      # share of significant rows from which dense products are cheaper than lists of cells
@@ -89,7 +90,7 @@ class Expectation:
 
     _expected_cells = 64       # per image and tile: how much to set aside before extracting
 
-    def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-12, pool=map,
+    def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-9, pool=map,
                  harmonics=1):
         self.grid, self.noise, self.coarse = grid, noise, coarse
         self.references = len(polar)
@@ -265,7 +266,7 @@ class Expectation:
         half = rows_of(self._half_power(images))
         cells, logp, top = self.descent.run(cells, logp, len(images),
                                             lambda keys: self._score(keys, images, half, counts))
-        keep = np.flatnonzero(logp > top[cells.image] - CUT)
+        keep = np.flatnonzero(logp > top[cells.image] - FAST_CUT)
         cells, logp = cells.select(keep), logp[keep]
         order = cells.keys(len(images), self.grid.disk.n_psi).argsort(kind="stable")        # a few sorted lists in one
         return self._from_cells(cells.select(order), logp[order], images)
