@@ -1,4 +1,5 @@
 """ML2D in a real Scipion project, from the imported particles to the output."""
+import os
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mlalign.tests.protocols.scipion import (
     new_ml2d,
     new_mlf2d,
     run,
+    run_forked,
 )
 
 
@@ -80,6 +82,24 @@ def test_continue_without_a_change_does_nothing(imported, finished):
 def test_same_seed_same_classes(imported, finished):
     again = run(imported.project, copy_of(imported.project, finished, numberOfThreads=2))
     assert_same_classes(again.outputClasses, finished.outputClasses)
+
+
+def test_two_runs_at_the_same_time(imported, finished):
+    """Of the same particles: neither minds the other."""
+    project, both = imported.project, [copy_of(imported.project, finished) for _ in range(2)]
+    for one in both:
+        with run_forked(one, wait=False):
+            project.launchProtocol(one, wait=False)
+    logs = [Path(one._root() + "run.log") for one in both]
+    end = time.monotonic() + 60
+    while not all(log.exists() for log in logs) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any("done" in log.read_text() for log in logs), "one ended before the other began"
+    for one in both:
+        os.waitpid(one.getPid(), 0)
+        project._updateProtocol(one)
+        assert_same_classes(one.outputClasses, finished.outputClasses)
+        assert one.outputAverages.getFiles() != finished.outputAverages.getFiles()
 
 
 def test_continue_with_more_classes_starts_anew_and_restart_always_does(imported, finished):
