@@ -75,21 +75,26 @@ class Process:
         with open(folder / "errors", "w") as errors:
             self.process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True)
         self.proc = Path(f"/proc/{self.process.pid}")
-        timer, self.told = threading.Timer(seconds, self._stop), 0.0
+        timer, self.over, self.told = threading.Timer(seconds, self._stop), False, 0.0
         timer.daemon = True
         for line in self.process.stdout:
             if ITERATION.match(line) and not self.told:
                 self._look()
                 if len(self.memory) == 1:
                     timer.start()
+                if self.over:
+                    self._stop()
         self.status = self.process.wait()
         self.took = time.perf_counter() - self.told if self.told else 0.0
         timer.cancel()
         self.errors = (folder / "errors").read_text()
 
     def _stop(self):
-        self.told = time.perf_counter()
-        self.process.terminate()
+        """When there is something to see, or else after the next iteration."""
+        self.over = True
+        if len(self.memory) >= FEWEST:
+            self.told = time.perf_counter()
+            self.process.terminate()
 
     def _look(self):
         try:
