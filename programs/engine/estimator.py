@@ -177,20 +177,21 @@ class Estimator:
         s = self.settings
         return update(model, statistics, s.mirror, fixed, s.df, s.sigma_trick, self.step_size)
 
-    def run(self, model, rows, iterations, tolerance=0.0, fixed=None):
+    def run(self, model, rows, iterations, tolerance=0.0, fixed=None, goal=-np.inf):
         """A few EM steps over ``rows`` from ``model``: (model, log-likelihood of the last E-step, particles).
 
-        Ends early when the likelihood grows by less than ``tolerance`` nats per image.  fixed: parameters to leave
-        alone, instead of those of the settings.
+        Ends early when the likelihood grows by less than ``tolerance`` nats per image, or when it will not reach the
+        ``goal`` even if the steps that are left gain as much as the last one (they gain less and less).  fixed:
+        parameters to leave alone, instead of those of the settings.
         """
         particles, previous = Particles.unknown(self.source.count), -np.inf
         kept = self.shift_radius
-        for _ in range(iterations):
+        for left in reversed(range(iterations)):
             statistics = self.expect(model, particles, rows)
             model = self.maximise(model, statistics, fixed=fixed)
-            if statistics.log_likelihood - previous < tolerance * len(rows):
+            gain, previous = statistics.log_likelihood - previous, statistics.log_likelihood
+            if gain < tolerance * len(rows) or previous + left * gain < goal:
                 break
-            previous = statistics.log_likelihood
         self.shift_radius = kept
         return model, statistics.log_likelihood, particles
 

@@ -50,6 +50,14 @@ class Model:
         return replace(self, polar=polar, fractions=fractions / fractions.sum(), mirror=self.mirror[classes],
                        scale=self.scale[classes])
 
+    def with_more(self, polar):
+        """The same model with more references (L, rings, n_phi / 2), each as frequent as an average one."""
+        count, more = self.references, len(polar)
+        fractions = np.concatenate([self.fractions * count, np.ones(more)]) / (count + more)
+        return replace(self, polar=np.concatenate([self.polar, polar]).astype(np.complex64), fractions=fractions,
+                       mirror=np.concatenate([self.mirror, np.full(more, self.mirror.mean())]),
+                       scale=np.concatenate([self.scale, np.ones(more)]))
+
     def on(self, disk):
         """The same model sampled on another disk."""
         return self if disk is self.disk else replace(self, disk=disk, polar=disk.polar(self.images()))

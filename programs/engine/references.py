@@ -152,6 +152,19 @@ def similar_pairs(estimator, model):
     return estimator.ranks.agree(sorted(combinations(range(count), 2), key=lambda pair: cost[pair]))
 
 
+def divided(model, halves):
+    """The model after some classes have divided: {class: (references (2, rings, n_phi / 2), share of the second)}."""
+    polar, fractions = model.polar.copy(), model.fractions.copy()
+    parents = np.concatenate([np.arange(model.references), list(halves)])
+    for k, (pair, share) in halves.items():
+        polar[k] = pair[0]
+        fractions[k] *= 1 - share
+    parts = model.fractions[list(halves)] * [share for _, share in halves.values()]
+    return replace(model, polar=np.concatenate([polar, [pair[1] for pair, _ in halves.values()]]).astype(np.complex64),
+                   fractions=np.concatenate([fractions, parts]), mirror=model.mirror[parents],
+                   scale=model.scale[parents])
+
+
 def moved(model, split, merger):
     """The model after a :class:`Split` into the place that a :class:`Merger` frees."""
     polar, fractions, mirror, scale = (a.copy() for a in (model.polar, model.fractions, model.mirror, model.scale))

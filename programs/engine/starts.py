@@ -1,9 +1,15 @@
-"""Finding a good start: short random starts at low resolution, then splits where the likelihood wants them."""
+"""Finding a good start: a few classes of random images at low resolution, which divide where the images ask for it.
+
+Dividing the most varied classes until there are enough (Linde, Buzo and Gray, IEEE Trans. Commun. 28:84, 1980) puts
+classes where the images are.  As many random averages at once leave some classes with several views and others empty,
+and cost as much per iteration from the beginning.
+"""
 import numpy as np
 
 from .references import (
     MERGERS,
     SPLITS,
+    divided,
     heterogeneity,
     merge_classes,
     moved,
@@ -14,9 +20,11 @@ from .references import (
 from .resolution import GROWTH
 
 STAGES = 8 * GROWTH ** np.arange(3)      # Fourier pixels (box times highest frequency) that a start goes through
+FIRST_CLASSES = 4             # that a start begins with
 START_ITERATIONS = 16
+GROWTH_ITERATIONS = 6         # of EM after classes have divided
 STAGE_ITERATIONS = 8          # at each later stage, before classes are split
-SETTLED = 5e-4                # nats per image and iteration below which a short run has settled
+SETTLED = 0.02                # nats per image and iteration below which a short run has settled
 IMAGES_PER_CLASS = 100        # looked at by random starts
 FEWEST_IMAGES = 2000
 MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
@@ -38,34 +46,69 @@ def looked_at(total, classes, rng):
 
 
 def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxres=0.5, split=True, fractions=None):
-    """The most likely of ``restarts`` short runs from averages of random subsets, with poor classes split anew.
+    """The most likely of ``restarts`` short runs from averages of random subsets: a model of ``count`` classes.
 
+    split: begin with a few, which divide as the resolution grows, and move those that are not needed where they are.
     All on a random subset of the images when there are many.  Returns the model on the disk the estimator is left
     with: that of the last stage, or ``maxres``.  log: called with lines for the run's log.
     """
     total, size = estimator.source.count, estimator.source.size
     rows = looked_at(total, count, rng)
     kept = rows if len(rows) < total else None
+    split = split and count > 1
+    first = min(count, FIRST_CLASSES) if split and fractions is None else count
     estimator.enter(min(maxres, start_maxres(size)), quick=True, rows=kept)
     best = None
     for attempt in range(restarts):
         estimator.shift_radius = None
-        averages = subset_averages(estimator, rows, count, rng)
+        averages = subset_averages(estimator, rows, first, rng)
         model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
-        state = estimator.run(model, rows, START_ITERATIONS, SETTLED)
+        state = _grown(estimator, estimator.run(model, rows, START_ITERATIONS, SETTLED), rows, count, rng)
         log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
             f"class sizes {sizes(state[0], len(rows))}")
         if best is None or state[1] > best[1]:
             best = state
-    if not split or count == 1:
-        return best[0]
-    model = Improvement(estimator, rows, rng, log).run(best, FIRST_TRIALS)[0]
-    for radius in STAGES[1:]:
-        if estimator.maxres < min(maxres, radius / size):
-            estimator.enter(min(maxres, radius / size), quick=True, rows=kept)
-            state = estimator.run(model.on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-            model = Improvement(estimator, rows, rng, log).run(state, LATER_TRIALS)[0]
-    return model
+    state = best
+    if split:
+        state = _improved(estimator, state, rows, count, FIRST_TRIALS, rng, log)
+        for radius in STAGES[1:]:
+            if estimator.maxres < min(maxres, radius / size):
+                estimator.enter(min(maxres, radius / size), quick=True, rows=kept)
+                state = estimator.run(state[0].on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
+                state = _grown(estimator, state, rows, count, rng)
+                state = _improved(estimator, state, rows, count, LATER_TRIALS, rng, log)
+    return _grown(estimator, state, rows, count, rng, anyway=True)[0]
+
+
+def _grown(estimator, state, rows, count, rng, anyway=False):
+    """(model, log-likelihood, particles) after the most varied classes have divided, until there are ``count``.
+
+    Classes that vary no more than noise makes them do not, unless ``anyway``; then even random images become classes
+    where there are not enough that can divide.
+    """
+    while (present := state[0].references) < count:
+        model, _, particles = state
+        varied = {k: found for k in range(present)
+                  if (found := heterogeneity(estimator, model, particles, rows, k, rng)) and (anyway or found[0] > 0)}
+        chosen = sorted(varied, key=lambda k: -varied[k][0])[: min(count - present, -(-present // 2))]
+        if not chosen and not anyway:
+            break
+        if chosen:
+            model = divided(model, {k: _halves(*varied[k][1:3]) for k in chosen})
+        else:
+            model = model.with_more(subset_averages(estimator, rows, count - present, rng))
+        state = estimator.run(model, rows, GROWTH_ITERATIONS, SETTLED)
+    return state
+
+
+def _halves(label, members):
+    """References (2, rings, n_phi / 2) of two groups (B,) of a class's members, and the second one's share."""
+    return np.stack([members.average(label == part) for part in (0, 1)]), label.mean()
+
+
+def _improved(estimator, state, rows, count, trials, rng, log):
+    """A state after moves of classes, once there are as many as wanted."""
+    return state if state[0].references < count else Improvement(estimator, rows, rng, log).run(state, trials)
 
 
 def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
@@ -119,7 +162,7 @@ class Improvement:
             model = state[0]
             for split, merger in chosen:
                 model = moved(model, split, merger)
-            trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS)
+            trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS, goal=control[1])
             gain = trial[1] - control[1]
             self.log(f"to {self.estimator.maxres:.3f}/px: {_in_words(chosen)}: log-likelihood {gain:+.1f}, "
                      f"{'kept' if gain > 0 else 'dropped'}, class sizes {sizes(trial[0], len(self.rows))}")
