@@ -74,11 +74,12 @@ def _stoppable(name, advice):
 
     read, write = os.pipe()
     os.set_blocking(write, False)
-    before = {number: signal.signal(number, do_nothing_more) for number in STOPS
-              if signal.getsignal(number) is not signal.SIG_IGN}            # as under nohup
-    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    # The thread first: the main one does nothing more from the moment on at which it has handlers.
     watcher = threading.Thread(target=_watch, args=(read, name, advice), daemon=True)
     watcher.start()
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, do_nothing_more) for number in STOPS
+              if signal.getsignal(number) is not signal.SIG_IGN}            # as under nohup
     try:
         yield
     finally:

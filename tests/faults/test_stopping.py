@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -107,6 +108,29 @@ def test_under_nohup_a_hang_up_is_ignored(killers):
     ended = trials.run(killer.scene.main, killer.words, folder, prepare)
     assert ended.status == 0
     trials.assert_same_files(folder, killer.reference)
+
+
+@pytest.mark.parametrize("owner, step", [(signal, "signal"), (signal, "set_wakeup_fd"), (threading.Thread, "start")])
+@pytest.mark.parametrize("late", [False, True])
+def test_at_once_while_it_gets_ready_to_stop(owner, step, late, killers):
+    """By the program or, where it is not ready yet, by the system; but it never waits for what nobody does."""
+    def prepare():
+        act = getattr(owner, step)
+
+        def acts(*arguments, **named):
+            if not late:
+                os.kill(os.getpid(), signal.SIGTERM)
+            result = act(*arguments, **named)
+            if late:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return result
+
+        signal.alarm(AT_ONCE)           # ends it by another signal
+        setattr(owner, step, acts)
+
+    killer = killers("mref_ali2d")
+    ended = trials.run(killer.scene.main, killer.words, killer.fresh(), prepare)
+    assert (ended.status, ended.lines) in ((-signal.SIGTERM, []), (143, [f"mref_ali2d: terminated; {ADVICE}"]))
 
 
 def test_a_signal_at_the_very_end_comes_too_late(killers):
