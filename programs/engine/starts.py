@@ -21,10 +21,12 @@ from .resolution import GROWTH
 
 STAGES = 8 * GROWTH ** np.arange(3)      # Fourier pixels (box times highest frequency) that a start goes through
 FIRST_CLASSES = 4             # that a start begins with
-START_ITERATIONS = 16
-GROWTH_ITERATIONS = 6         # of EM after classes have divided
-STAGE_ITERATIONS = 8          # at each later stage, before classes are split
-SETTLED = 0.02                # nats per image and iteration below which a short run has settled
+FIRST_ITERATIONS = 8          # of EM before these divide
+GROWTH_ITERATIONS = 4         # after each division
+FEW = 0.125                   # of the classes, that are not worth these iterations
+START_ITERATIONS = 16         # of classes that are as many as they will be
+STAGE_ITERATIONS = 4          # at each later stage, before classes are split
+SETTLED = 0.03                # nats per image and iteration below which a short run has settled
 IMAGES_PER_CLASS = 100        # looked at by random starts
 FEWEST_IMAGES = 2000
 MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
@@ -32,6 +34,7 @@ FIRST_TRIALS, LATER_TRIALS = 10, 4       # of moves, at the first stage and at t
 PATIENCE = 2                  # moves that may fail in a row
 WORTHWHILE = 0.02             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
 HOPELESS = -0.05              # nats per image: moves that promise less, split and merger judged alone, are not tried
+MOST_MOVED = 32               # classes: of more, a move changes little and costs as much as iterations of all
 UNCHANGED = 0.2               # share of a class's members that may change before it is judged anew
 
 
@@ -56,14 +59,15 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
     rows = looked_at(total, count, rng)
     kept = rows if len(rows) < total else None
     split = split and count > 1
-    first = min(count, FIRST_CLASSES) if split and fractions is None else count
+    grows = split and fractions is None and count > FIRST_CLASSES
+    first, iterations = (FIRST_CLASSES, FIRST_ITERATIONS) if grows else (count, START_ITERATIONS)
     estimator.enter(min(maxres, start_maxres(size)), quick=True, rows=kept)
     best = None
     for attempt in range(restarts):
         estimator.shift_radius = None
         averages = subset_averages(estimator, rows, first, rng)
         model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
-        state = _grown(estimator, estimator.run(model, rows, START_ITERATIONS, SETTLED), rows, count, rng)
+        state = _grown(estimator, estimator.run(model, rows, iterations, SETTLED), rows, count, rng)
         log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
             f"class sizes {sizes(state[0], len(rows))}")
         if best is None or state[1] > best[1]:
@@ -83,15 +87,15 @@ def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxr
 def _grown(estimator, state, rows, count, rng, anyway=False):
     """(model, log-likelihood, particles) after the most varied classes have divided, until there are ``count``.
 
-    Classes that vary no more than noise makes them do not, unless ``anyway``; then even random images become classes
-    where there are not enough that can divide.
+    Classes that vary no more than noise makes them do not, and when there are few others a higher resolution will tell
+    more; unless ``anyway``: then even random images become classes where there are not enough that can divide.
     """
     while (present := state[0].references) < count:
         model, _, particles = state
         varied = {k: found for k in range(present)
                   if (found := heterogeneity(estimator, model, particles, rows, k, rng)) and (anyway or found[0] > 0)}
         chosen = sorted(varied, key=lambda k: -varied[k][0])[: min(count - present, -(-present // 2))]
-        if not chosen and not anyway:
+        if len(chosen) < min(count - present, max(1, int(FEW * present))) and not anyway:
             break
         if chosen:
             model = divided(model, {k: _halves(*varied[k][1:3]) for k in chosen})
@@ -107,8 +111,10 @@ def _halves(label, members):
 
 
 def _improved(estimator, state, rows, count, trials, rng, log):
-    """A state after moves of classes, once there are as many as wanted."""
-    return state if state[0].references < count else Improvement(estimator, rows, rng, log).run(state, trials)
+    """A state after moves of classes, once there are as many as wanted, and not too many."""
+    if state[0].references < count or count > MOST_MOVED:
+        return state
+    return Improvement(estimator, rows, rng, log).run(state, trials)
 
 
 def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
