@@ -74,12 +74,13 @@ def _stoppable(name, advice):
 
     read, write = os.pipe()
     os.set_blocking(write, False)
-    # The thread first: the main one does nothing more from the moment on at which it has handlers.
-    watcher = threading.Thread(target=_watch, args=(read, name, advice), daemon=True)
-    watcher.start()
-    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)      # until all is ready: they wait
     before = {number: signal.signal(number, do_nothing_more) for number in STOPS
               if signal.getsignal(number) is not signal.SIG_IGN}            # as under nohup
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(read, name, advice), daemon=True)
+    watcher.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield
     finally:

@@ -106,6 +106,7 @@ class RunFiles(Held):
 
     def publish(self, iteration):
         """Make an iteration's outcome the run's final result."""
+        self.forget_unfinished()                        # of a run that was killed just after that iteration
         source, target = self.prefix(iteration), self.prefix()
         for name in self.copied:
             with whole_file(f"{target}{name}") as temporary:

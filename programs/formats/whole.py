@@ -54,8 +54,8 @@ def unfinished(path, ours=lambda: True):
         yield
     finally:
         with _changing:
-            _unfinished.remove(remove)
             remove()
+            _unfinished.remove(remove)      # not before: stopped in between, nobody would remove the file
 
 
 def discard_unfinished():

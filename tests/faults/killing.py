@@ -54,7 +54,7 @@ class Killer:
             ended = self._killed(rng, number, [*words, "--thr", rng.choice((1, 2))], folder)
             tally.kills[number] += 1
             tally.again += kills > 0
-            self._check_killed(number, ended, folder, tally, before)
+            self._check_killed(number, ended, folder, tally, before, kills > 0)
             words, kills = [*self.words, self.scene.resume], kills + 1
         self.goes_on(folder)
 
@@ -84,18 +84,19 @@ class Killer:
         """Temporary files and the lock."""
         return {*trials.files(folder, hidden=True), *(name for name in trials.files(folder) if name == self.scene.lock)}
 
-    def _check_killed(self, number, ended, folder, tally, before):
+    def _check_killed(self, number, ended, folder, tally, before, again):
         unfinished = self._unfinished(folder) - before
         trials.assert_whole(folder, self.reference, self.scene.lock)
         tally.iterations[self._iterations(folder)] += 1
         if ended.status == 0:
             tally.done += 1
-            self.seconds = min(self.seconds, ended.seconds)          # it takes less time than it was thought to
+            if not again:
+                self.seconds = min(self.seconds, ended.seconds)      # it takes less time than it was thought to
             trials.assert_same_files(folder, self.reference)
         elif number == signal.SIGKILL:
             assert ended.status == -number, ended
             tally.writing += bool(unfinished - {self.scene.lock})
-        elif ended.status == -number and not ended.errors:
+        elif (ended.status == -number and not ended.errors) or _of_python(ended):
             assert not unfinished                        # before the program itself began
         else:
             status, word = SIGNALS[number]
@@ -106,3 +107,8 @@ class Killer:
 
     def _iterations(self, folder):
         return len(list(folder.rglob("*checkpoint.npz")))
+
+
+def _of_python(ended):
+    """Whether it was interrupted while signals were still Python's."""
+    return ended.status == 1 and ended.lines[-1:] == ["KeyboardInterrupt"] and "run_program" not in ended.errors

@@ -43,3 +43,23 @@ def test_killed_while_it_removes_an_earlier_run(name, removed, killers):
         if any(path.startswith(prefix) for prefix in complete):
             assert path in there
     assert len(complete) < 4 or removed == 1
+
+
+def test_killed_between_the_last_checkpoint_and_the_end(killers):
+    """What is kept of an unfinished pass is gone in the end."""
+    killer = killers("ml_align2d, passes kept in parts")
+    folder, remove = killer.fresh(), os.unlink
+    last = max(path for name, path in trials.files(killer.reference).items() if name.endswith("iter_checkpoint.npz"))
+    last = folder / last.relative_to(killer.reference)
+
+    def unlink(path, **options):
+        if str(path).endswith(trials.UNFINISHED) and last.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(path, **options)
+
+    def prepare():
+        os.unlink = unlink
+
+    assert trials.run(killer.scene.main, killer.words, folder, prepare).status == -signal.SIGKILL
+    assert any(name.endswith(trials.UNFINISHED) for name in trials.files(folder))
+    killer.goes_on(folder)

@@ -111,26 +111,43 @@ def test_under_nohup_a_hang_up_is_ignored(killers):
 
 
 @pytest.mark.parametrize("owner, step", [(signal, "signal"), (signal, "set_wakeup_fd"), (threading.Thread, "start")])
-@pytest.mark.parametrize("late", [False, True])
-def test_at_once_while_it_gets_ready_to_stop(owner, step, late, killers):
-    """By the program or, where it is not ready yet, by the system; but it never waits for what nobody does."""
+@pytest.mark.parametrize("number, status, word", [
+    (signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
+def test_at_once_while_it_gets_ready_to_stop(owner, step, number, status, word, killers):
+    """Before somebody waits for signals, as afterwards."""
     def prepare():
         act = getattr(owner, step)
 
         def acts(*arguments, **named):
-            if not late:
-                os.kill(os.getpid(), signal.SIGTERM)
             result = act(*arguments, **named)
-            if late:
-                os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
             return result
 
-        signal.alarm(AT_ONCE)           # ends it by another signal
+        signal.alarm(AT_ONCE)           # ends what waits for ever
         setattr(owner, step, acts)
 
     killer = killers("mref_ali2d")
     ended = trials.run(killer.scene.main, killer.words, killer.fresh(), prepare)
-    assert (ended.status, ended.lines) in ((-signal.SIGTERM, []), (143, [f"mref_ali2d: terminated; {ADVICE}"]))
+    assert (ended.status, ended.lines) == (status, [f"mref_ali2d: {word}; {ADVICE}"])
+
+
+def test_at_once_while_the_lock_is_removed(killers):
+    killer = killers("mref_ali2d")
+
+    def prepare():
+        remove, signals = os.unlink, iter([signal.SIGTERM])
+
+        def unlink(path, **options):
+            if str(path).endswith(killer.scene.lock):
+                for number in signals:
+                    os.kill(os.getpid(), number)
+            remove(path, **options)
+
+        os.unlink = unlink
+
+    folder = killer.fresh()
+    assert trials.run(killer.scene.main, killer.words, folder, prepare).status == 143
+    assert not (folder / killer.scene.lock).exists()
 
 
 def test_a_signal_at_the_very_end_comes_too_late(killers):
