@@ -137,6 +137,8 @@ class Classification(Passes, Resumable):
             return
         # iteration 0 assigns the images to these references and leaves the references alone
         statistics = self._expect_all(estimator)
+        if not self.settings.norm:      # which refines the images between two E-steps
+            self._first_statistics = statistics
         self._report(estimator, self._result(statistics, np.zeros(self.references), 1.0), started)
 
     def _first_model(self, estimator, rng):

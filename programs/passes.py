@@ -36,6 +36,7 @@ class Passes:
 
     statistics_of_images = Statistics
     _interrupted = None       # (arrays, meta) of the pass that this run was interrupted in
+    _first_statistics = None  # of iteration 0, as long as they are those of the model
     _kept_at = 0.0
 
     # ---- kinds of passes --------------------------------------------------------------------------------------
@@ -60,7 +61,8 @@ class Passes:
             return self._stepwise_pass(estimator)
         if self.options.iem > 1 and not self._many:
             return self._incremental_pass(estimator)
-        total = self._expect_all(estimator)
+        # the first iteration begins with the model that iteration 0 assigned the images to
+        total, self._first_statistics = self._first_statistics or self._expect_all(estimator), None
         self.model = estimator.maximise(self.model, total, self._centred)
         return total
 

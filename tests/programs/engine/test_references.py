@@ -13,6 +13,7 @@ from mlalign.programs.engine.references import (
     Merger,
     Split,
     aligned,
+    divided,
     heterogeneity,
     merge_classes,
     moved,
@@ -186,6 +187,18 @@ def test_similar_pairs_begin_with_the_same_phantom_in_another_pose(estimator, tr
 def test_small_classes_are_cheap_to_merge(estimator, truth):
     model = model_of(estimator, truth, DISTINCT[:3])
     assert similar_pairs(estimator, replace(model, fractions=np.array([0.8, 0.198, 0.002])))[-1] == (0, 1)
+
+
+def test_divided_classes_keep_their_particles(estimator, truth):
+    polar = model_of(estimator, truth, DISTINCT).polar
+    model = replace(model_of(estimator, truth, DISTINCT[:3]), fractions=np.array([0.5, 0.3, 0.2]),
+                    mirror=np.array([0.1, 0.2, 0.3]))
+    halves = {2: (polar[[0, 3]], 0.25), 0: (polar[[3, 1]], 0.6)}
+    found = divided(model, halves)
+    np.testing.assert_allclose(found.fractions, [0.2, 0.3, 0.15, 0.05, 0.3])
+    np.testing.assert_allclose(found.mirror, [0.1, 0.2, 0.3, 0.3, 0.1])
+    np.testing.assert_array_equal(found.polar, polar[[3, 1, 0, 3, 1]])
+    assert len(found.scale) == 5 and len(model.polar) == 3
 
 
 def test_moved_puts_the_split_into_the_freed_place(estimator, truth):

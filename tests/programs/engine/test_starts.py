@@ -169,6 +169,42 @@ def test_one_class_needs_no_moves(estimator, truth):
     assert len(lines) == 2
 
 
+def test_a_start_of_many_classes_divides_a_few(truth, estimator, monkeypatch):
+    """Each class that divides makes the images more likely, and no view is missed."""
+    monkeypatch.setattr(starts, "FIRST_CLASSES", 1)
+    seen, run = [], estimator.run
+
+    def noted(model, rows, *arguments, **more):
+        seen.append((model.references, len(rows)))
+        return run(model, rows, *arguments, **more)
+
+    monkeypatch.setattr(estimator, "run", noted)
+    model = start(estimator, truth, 3)
+    assert [references for references, images in seen if images == COUNT][:3] == [1, 2, 3]
+    assert judged(estimator, model, truth)[0] > 0.95
+
+
+def test_classes_that_vary_no_more_than_noise_wait_for_a_higher_resolution(truth, estimator, monkeypatch):
+    """Where there is none, they divide all the same: as many classes as were asked for."""
+    judge = starts.heterogeneity
+    monkeypatch.setattr(starts, "heterogeneity", lambda *arguments: (-1.0, *judge(*arguments)[1:]))
+    estimator.enter(MAXRES, quick=True)
+    references = np.stack([phantom.image(32) for phantom in DISTINCT[:2]])
+    model = estimator.initial_model(estimator.disk.polar(references), truth.sigma, OFFSET)
+    state = estimator.run(model, ROWS, 4)
+    assert starts._grown(estimator, state, ROWS, 3, np.random.default_rng(1))[0].references == 2
+    assert starts._grown(estimator, state, ROWS, 3, np.random.default_rng(1), anyway=True)[0].references == 3
+
+
+def test_more_classes_than_can_divide_begin_with_random_images(truth):
+    workers = Workers(1)
+    few = Estimator(Stack(truth.images[:30]), Settings(mirror=True, psi_step=15), workers)
+    model = random_start(few, 9, truth.sigma, OFFSET, 1, np.random.default_rng(1), lambda line: None, MAXRES)
+    workers.close()
+    assert model.references == 9 and np.isfinite(model.polar).all()
+    assert model.fractions.sum() == pytest.approx(1)
+
+
 def test_given_fractions_are_where_starts_begin(estimator, truth, monkeypatch):
     begun = []
     monkeypatch.setattr(estimator, "run", lambda model, *_: begun.append(model) or (model, 0.0, None))
