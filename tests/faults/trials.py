@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from mlalign.programs.formats.checkpoint import load_checkpoint
 
@@ -78,6 +80,7 @@ def _become(main, words, folder, prepare):
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         signal.signal(signal.SIGINT, signal.default_int_handler)
         time.time = lambda: NOON
+        tqdm.set_lock(threading.RLock())        # the usual one is of all copies: one that is killed may have it
         if prepare:
             prepare()
         main(words)
