@@ -85,6 +85,7 @@ def timed_iterations(program, counted):
     iterate = owner._iterate
 
     def timed(self, *arguments):
+        self._first_statistics = None           # each iteration with an E-step of its own
         flops, cpu, wall = counted.flops, time.process_time(), time.perf_counter()
         result = iterate(self, *arguments)
         found.append({"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall,
