@@ -45,9 +45,8 @@ def launch(parser, module, argv, advice="", check=None):
 
     advice: see command.run_program.  check: called with the options first, it may raise UserErrors.
     """
-    arguments = parser.parse_args(argv)
-
     def body():
+        arguments = parser.parse_args(argv)
         if check is not None:
             check(arguments)
         importlib.import_module(module).run(arguments)      # the numerics load only when there is work to do

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlalign.programs import command
+from mlalign.programs import command, options
 from mlalign.tests.faults import trials
 from mlalign.tests.faults.scenes import PROGRAMS
 
@@ -166,6 +166,22 @@ def test_a_signal_at_the_very_end_comes_too_late(killers):
     ended = trials.run(killer.scene.main, killer.words, folder, prepare)
     assert (ended.status, ended.errors) == (0, "")
     trials.assert_same_files(folder, killer.reference)
+
+
+@pytest.mark.parametrize("number, status, word", [(signal.SIGINT, 130, "interrupted"),
+                                                  (signal.SIGTERM, 143, "terminated")])
+def test_at_once_while_the_command_line_is_read(number, status, word, killers):
+    killer = killers("mref_ali2d")
+
+    def prepare():
+        def kills(*_):
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+
+        options.Parser.parse_args = kills
+
+    ended = trials.run(killer.scene.main, killer.words, killer.fresh(), prepare)
+    assert ended.status == status and f"mref_ali2d: {word}" in ended.errors and "Traceback" not in ended.errors
 
 
 def test_signals_are_as_before_when_a_program_has_ended():
