@@ -93,7 +93,8 @@ def _grown(estimator, state, rows, count, rng, anyway=False):
     while (present := state[0].references) < count:
         model, _, particles = state
         varied = {k: found for k in range(present)
-                  if (found := heterogeneity(estimator, model, particles, rows, k, rng)) and (anyway or found[0] > 0)}
+                  if (found := heterogeneity(estimator, model, particles, rows, k, rng))
+                  and 0 < found[1].mean() < 1 and (anyway or found[0] > 0)}
         chosen = sorted(varied, key=lambda k: -varied[k][0])[: min(count - present, -(-present // 2))]
         if len(chosen) < min(count - present, max(1, int(FEW * present))) and not anyway:
             break

@@ -196,6 +196,15 @@ def test_classes_that_vary_no_more_than_noise_wait_for_a_higher_resolution(truth
     assert starts._grown(estimator, state, ROWS, 3, np.random.default_rng(1), anyway=True)[0].references == 3
 
 
+def test_classes_of_images_that_are_all_alike(truth):
+    """They cannot divide: there is but one group."""
+    workers = Workers(1)
+    alike = Estimator(Stack(np.repeat(truth.images[:1], 120, axis=0)), Settings(psi_step=15), workers)
+    model = random_start(alike, 6, truth.sigma, OFFSET, 1, np.random.default_rng(1), lambda line: None, MAXRES)
+    workers.close()
+    assert model.references == 6 and np.isfinite(model.polar).all() and np.isfinite(model.fractions).all()
+
+
 def test_more_classes_than_can_divide_begin_with_random_images(truth):
     workers = Workers(1)
     few = Estimator(Stack(truth.images[:30]), Settings(mirror=True, psi_step=15), workers)
