@@ -13,7 +13,7 @@ from .engine.em import Particles
 from .engine.estimator import Estimator, Settings
 from .engine.model import Fixed, signal_change
 from .engine.parallel import ALONE, run_on, started
-from .engine.starts import Improvement, looked_at, random_start, start_maxres
+from .engine.starts import Improvement, looked_at, moved_together, random_start, start_maxres
 from .errors import UserError
 from .ml2d_files import Result, RunFiles
 from .ml2d_input import read_inputs
@@ -238,7 +238,8 @@ class Classification(Passes, Resumable):
         rng = np.random.default_rng([self.seed, self.iteration])
         rows = looked_at(self.source.count, self.references, rng) if self._many else self.rows
         improvement = Improvement(estimator, rows, rng, self.log)
-        state = improvement.run((self.model, statistics.log_likelihood, self.particles), len(victims))
+        trials = -(-len(victims) // moved_together(self.references))
+        state = improvement.run((self.model, statistics.log_likelihood, self.particles), trials)
         if not improvement.kept:
             return False
         self.model, self.block_statistics = state[0], []

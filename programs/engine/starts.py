@@ -157,7 +157,7 @@ class Improvement:
 
         With many classes several moves are tried together, fewer of them after a trial that gained little.
         """
-        together, failures = max(1, state[0].references // 8), 0
+        together, failures = moved_together(state[0].references), 0
         moves = control = None
         for _ in range(trials):
             moves = self._moves(*state) if moves is None else moves
@@ -218,6 +218,11 @@ class Improvement:
         if before is None or np.count_nonzero(members != before) > UNCHANGED * max(np.count_nonzero(members), 1):
             self._members[key], self._splits[key] = members, judge()
         return self._splits[key]
+
+
+def moved_together(classes):
+    """How many of so many classes are moved in one trial, at first."""
+    return max(1, classes // 8)
 
 
 def _disjoint(moves, most):
