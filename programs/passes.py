@@ -57,12 +57,13 @@ class Passes:
 
     def _em(self, estimator):
         """EM over all images; returns the statistics of all."""
+        known, self._first_statistics = self._first_statistics, None
         if self._in_blocks:
             return self._stepwise_pass(estimator)
         if self.options.iem > 1 and not self._many:
             return self._incremental_pass(estimator)
         # the first iteration begins with the model that iteration 0 assigned the images to
-        total, self._first_statistics = self._first_statistics or self._expect_all(estimator), None
+        total = known or self._expect_all(estimator)
         self.model = estimator.maximise(self.model, total, self._centred)
         return total
 

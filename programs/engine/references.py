@@ -154,15 +154,12 @@ def similar_pairs(estimator, model):
 
 def divided(model, halves):
     """The model after some classes have divided: {class: (references (2, rings, n_phi / 2), share of the second)}."""
-    polar, fractions = model.polar.copy(), model.fractions.copy()
-    parents = np.concatenate([np.arange(model.references), list(halves)])
-    for k, (pair, share) in halves.items():
-        polar[k] = pair[0]
-        fractions[k] *= 1 - share
-    parts = model.fractions[list(halves)] * [share for _, share in halves.values()]
-    return replace(model, polar=np.concatenate([polar, [pair[1] for pair, _ in halves.values()]]).astype(np.complex64),
-                   fractions=np.concatenate([fractions, parts]), mirror=model.mirror[parents],
-                   scale=model.scale[parents])
+    parents = [*range(model.references), *halves]
+    polar, fractions = model.polar[parents], model.fractions[parents]
+    for second, (first, (pair, share)) in enumerate(halves.items(), model.references):
+        polar[[first, second]] = pair
+        fractions[[first, second]] *= 1 - share, share
+    return replace(model.only(parents, polar), fractions=fractions)
 
 
 def moved(model, split, merger):
