@@ -170,9 +170,6 @@ class DeviceSpectralEStep(_OnDevice, SpectralEStep):
     def _visibility_sums(self, block, images):
         return self.search.visibility_sums(block, images, self.bank.even)
 
-    def _products(self, sums):
-        return self.search.products(sums)
-
 
 _BANKS = WeakKeyDictionary()
 

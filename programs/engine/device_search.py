@@ -109,7 +109,7 @@ class DeviceExpectation(Expectation):
         count = (references or self.references) * len(self.grid.shifts)
         return self.xp.zeros((disk.bins, 2 * disk.width, count), np.float32)
 
-    def products(self, sums):
+    def products(self, sums, pool=map):
         """Products, float64 (bins, width), of sums with the templates that they belong to."""
         parts = [(sums[m] * self.templates[m]).sum(1, dtype=np.float64) for m in range(len(sums))]
         return self.device.get(self.xp.stack(parts)).reshape(len(sums), 2, -1).sum(1)

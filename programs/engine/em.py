@@ -245,7 +245,7 @@ class WhiteEStep(EStep):
 
 def block_size(grid, references):
     """Images scored together, so that their scores stay within ``BLOCK_BYTES``."""
-    cell_bytes = 16 * grid.disk.bins * len(grid.shifts) * references
+    cell_bytes = 32 * grid.quarter * len(grid.shifts) * references
     return int(np.clip(BLOCK_BYTES // cell_bytes, 4, MOST_IMAGES))
 
 

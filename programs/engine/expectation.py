@@ -13,6 +13,7 @@ from .counts import Counts
 from .local import EVERYWHERE, Near, best_of_near_rows, strike_far
 from .noise import log_shift_prior
 from .search import Spare
+from .templates import ByBin, ByShift
 from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
@@ -92,8 +93,9 @@ class Expectation:
 
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-9, pool=map,
                  harmonics=1):
-        self.grid, self.noise, self.coarse = grid, noise, coarse
+        self.grid, self.noise = grid, noise
         self.references = len(polar)
+        self.coarse = coarse
         self.templates = self._build_templates(polar, pool)
         self.seen = EvenHarmonics(grid.disk, harmonics)
         self.power = self.seen.expand(np.abs(polar.astype(np.complex128)) ** 2) * self.seen.metric
@@ -106,7 +108,11 @@ class Expectation:
             self.cut = -np.log(significance)
 
     def _build_templates(self, polar, pool):
-        return self.grid.templates(polar, pool)
+        return (ByBin if self.coarse is None else ByShift).of(self.grid, polar, pool)
+
+    def products(self, sums, pool=map):
+        """Products, float64 (bins, width), of sums (K, S, 2, bins, width) with the templates that they belong to."""
+        return self.templates.products(sums, pool)
 
     def block(self, images, coarse=None):
         """Posterior of :class:`Images`, given on this grid's disk and, for a coarse search, on that one's: a Block."""
@@ -175,8 +181,7 @@ class Expectation:
         best_of_all = np.full(len(images), -np.inf, np.float32)
         half, scales = self._half_power(images), images.scales(self.references)
         for tile in self.grid.tiles(self.references):
-            templates = self.templates[tile, images.shifts].reshape(-1, *self.grid.disk.shape)
-            g = self.grid.scores(images.x, templates, half[..., tile], self.seen.bins, self._spare)
+            g = self.grid.scores(images.x, self.templates.tile(tile, images.shifts), half[..., tile], self.seen.bins, self._spare)
             best = np.empty((2, len(images), g.shape[-1]), np.float32)
             if images.near is None:
                 kernels.best_of_rows(g, self.mirror, best)
@@ -205,7 +210,7 @@ class Expectation:
             prior = self.prior[:, tile, images.shifts]
             arguments = (g, top, threshold.astype(np.float32), np.ascontiguousarray(prior.reshape(2, -1)),
                          np.ascontiguousarray(scales[:, tile]), prior.shape[2], np.float32(self.noise.kappa),
-                         np.float32(self.noise.nu), tau, allowed)
+                         np.float32(self.noise.nu), tau, allowed, self.grid.disk.n_psi)
             cells = empty_cells(self._expected_cells * count)
             found = kernels.extract_cells(*arguments, cells)
             if found > len(cells[0]):
@@ -224,11 +229,11 @@ class Expectation:
     def _dense(self, scores, top, images):
         """Weights of all cells, when most of them matter: Gaussian noise, no grey scales."""
         count, power, prior = len(top), images.power, self.prior[:, :, images.shifts]
-        shifts, tiles = prior.shape[2], self.grid.tiles(self.references)
+        shifts, n_psi, tiles = prior.shape[2], self.grid.disk.n_psi, self.grid.tiles(self.references)
         mass = []
         for tile, p in zip(tiles, scores):
             bias = np.ascontiguousarray(prior[:, tile].reshape(2, -1))
-            kernels.to_log_posterior(p, self.mirror, bias, np.float32(self.noise.kappa), top)
+            kernels.to_log_posterior(p, self.mirror, bias, np.float32(self.noise.kappa), top, n_psi)
             if images.near is not None:
                 strike_far(p, images.near.compact)
             np.exp(p, out=p)
@@ -242,9 +247,9 @@ class Expectation:
         chosen = class_mass.argmax(1)
         peaks = []
         for tile, p in zip(tiles, scores):
-            found = kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, _empty_weights(0))
+            found = kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, n_psi, _empty_weights(0))
             cells = _empty_weights(found)
-            kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, cells)
+            kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, n_psi, cells)
             peaks.append(cells)
             kernels.to_partial_weights(p, (1 / total).astype(np.float32))
         peaks = Cells(*(np.concatenate(column) for column in zip(*peaks)))
@@ -281,7 +286,7 @@ class Expectation:
             keys = images.near.only(keys)
         image, row, angle, score, gain = empty_cells(len(keys))
         counts.fine_cells += len(keys)
-        counts.fine_rows += grid.score_cells(keys, images.x, self.templates.reshape(-1, *grid.disk.shape), half,
+        counts.fine_rows += grid.score_cells(keys, images.x, self.templates.harmonics.reshape(-1, *grid.disk.shape), half,
                                              self.seen.bins, (image, row, angle, score))
         logp = np.empty(len(keys), np.float32)
         cell_kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),

@@ -2,11 +2,14 @@
 
 Conventions shared by all of them (see :mod:`.search` for the mathematics):
 
-g       float32 (4, half, B, T): the four partial scores of B images and T templates at the angles
-        theta_h = 2 pi h / n_psi, h = 0 ... n_psi / 2 (half = n_psi / 2 + 1).  With u = g0 + g1, y = g2 - g3,
-        v = g0 - g1, z = g2 + g3 the scores are
-            plain template:     u + y at psi = theta_h,       u - y at psi = -theta_h
-            mirrored template:  v - z at psi = theta_h + pi,  v + z at psi = -theta_h + pi
+g       float32 (4, B, 2, quarter, T): the four partial scores of B images and T templates, of even and of odd bins,
+        at the angles theta_h = 2 pi h / n_psi from 0 to pi / 2 (quarter of them).  With e and o those of even and odd
+        bins, the partial scores at theta_h are e + o; at pi - theta_h the cosine sums g0, g1 are e - o, the sine sums
+        g2, g3 o - e.  With u = g0 + g1, y = g2 - g3, v = g0 - g1, z = g2 + g3 the scores at an angle theta are
+            plain template:     u + y at psi = theta,            u - y at psi = -theta
+            mirrored template:  v - z at psi = theta + pi,       v + z at psi = -theta + pi
+p       the same for what has a value for every angle (4, B, 2, quarter, T): in place of even and odd bins the angles
+        theta_h and pi - theta_h, in place of the partial scores the plain and mirrored templates at the angles above
 row     2 * template + mirrored
 cell    one (image, row, psi); cells of a block are kept sorted by row, then image, then psi
 score   <x, R A> - r |R A|^2 / 2, less half the reference's power as the image shows it (r: the image's grey scale)
@@ -14,7 +17,7 @@ gain    log-posterior of a cell without the prior, relative to no reference: r *
 """
 import numpy as np
 
-from .compiled import kernel
+from .compiled import kernel, part
 
 ALMOST_ONE = np.float32(1 - 1e-6)     # a distance is never less than nothing, whatever rounding says
 
@@ -33,23 +36,47 @@ def tail(gain, nu, tau):
 @kernel
 def best_of_rows(g, mirror, best):
     """Fill ``best`` (2, B, T) with the highest score over all angles of plain and mirrored templates."""
-    half, count, width = g.shape[1:]
+    count, _, quarter, width = g.shape[1:]
     for b in range(count):
         best[:, b] = -np.inf
-        for h in range(half):
-            g0, g1, g2, g3 = g[0, h, b], g[1, h, b], g[2, h, b], g[3, h, b]
-            plain, mirrored = best[0, b], best[1, b]
+        plain, mirrored = best[0, b], best[1, b]
+        for h in range(quarter):
+            e0, e1, e2, e3 = g[0, b, 0, h], g[1, b, 0, h], g[2, b, 0, h], g[3, b, 0, h]
+            o0, o1, o2, o3 = g[0, b, 1, h], g[1, b, 1, h], g[2, b, 1, h], g[3, b, 1, h]
             for t in range(width):
-                score = g0[t] + g1[t] + abs(g2[t] - g3[t])
+                even, odd = e0[t] + e1[t], o0[t] + o1[t]
+                sine_even, sine_odd = e2[t] - e3[t], o2[t] - o3[t]
+                score = even + max(odd + abs(sine_odd + sine_even), abs(sine_odd - sine_even) - odd)
                 plain[t] = score if score > plain[t] else plain[t]
             if mirror:
                 for t in range(width):
-                    score = g0[t] - g1[t] + abs(g2[t] + g3[t])
+                    even, odd = e0[t] - e1[t], o0[t] - o1[t]
+                    sine_even, sine_odd = e2[t] + e3[t], o2[t] + o3[t]
+                    score = even + max(odd + abs(sine_odd + sine_even), abs(sine_odd - sine_even) - odd)
                     mirrored[t] = score if score > mirrored[t] else mirrored[t]
 
 
+@part
+def scores_of_row(g, b, t, mirrored, scores):
+    """Fill ``scores`` (n_psi,) with those of an image and a template at all angles."""
+    n_psi, quarter = len(scores), g.shape[3]
+    half = n_psi // 2
+    sign = np.float32(-1 if mirrored else 1)
+    opposite = half if mirrored else 0
+    for h in range(quarter):
+        even, odd = g[0, b, 0, h, t] + sign * g[1, b, 0, h, t], g[0, b, 1, h, t] + sign * g[1, b, 1, h, t]
+        sine_even = sign * g[2, b, 0, h, t] - g[3, b, 0, h, t]
+        sine_odd = sign * g[2, b, 1, h, t] - g[3, b, 1, h, t]
+        u, y = even - odd, sine_odd - sine_even
+        scores[(half - h + opposite) % n_psi] = u + y
+        scores[(half + h + opposite) % n_psi] = u - y
+        u, y = even + odd, sine_even + sine_odd
+        scores[(h + opposite) % n_psi] = u + y
+        scores[(n_psi - h + opposite) % n_psi] = u - y
+
+
 @kernel
-def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, allowed, cells):
+def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, allowed, n_psi, cells):
     """List the cells whose log-posterior reaches ``threshold`` (B,).  Returns their number.
 
     row_top: (2, B, T) log-posterior of each row's best cell.  prior: (2, T).  scale: (B, K), K = T / shifts
@@ -57,26 +84,27 @@ def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, a
     (image, row, psi, log-posterior, gain) to fill; cells that do not fit are only counted.
     """
     image, row, angle, logp, gain = cells
-    half, count, width = g.shape[1:]
-    n_psi = 2 * (half - 1)
+    count, width = g.shape[1], g.shape[4]
+    scores = np.empty(n_psi, np.float32)
     found = 0
     for t in range(width):
         for m in range(2):
             for b in range(count):
                 if row_top[m, b, t] < threshold[b]:
                     continue
+                scores_of_row(g, b, t, m == 1, scores)
+                highest = np.float32(-np.inf)
+                for psi in range(n_psi):
+                    if len(allowed) == 0 or allowed[b, m, psi, t % shifts]:
+                        highest = max(highest, scores[psi])
                 r = scale[b, t // shifts]
                 for psi in range(n_psi):
                     if len(allowed) > 0 and not allowed[b, m, psi, t % shifts]:
                         continue
-                    shifted = psi if m == 0 else (psi + half - 1) % n_psi
-                    h = shifted if shifted < half else n_psi - shifted
-                    odd = g[2, h, b, t] - g[3, h, b, t] if m == 0 else -g[2, h, b, t] - g[3, h, b, t]
-                    even = g[0, h, b, t] + g[1, h, b, t] if m == 0 else g[0, h, b, t] - g[1, h, b, t]
-                    score = even + odd if shifted < half else even - odd
-                    e = r * score * kappa
+                    e = r * scores[psi] * kappa
                     p = prior[m, t] + tail(e, nu, tau[b])
-                    if p >= threshold[b]:
+                    # the row's best cell is listed even if rounding puts it below the threshold here
+                    if p >= threshold[b] or scores[psi] == highest:
                         if found < len(image):
                             image[found] = b
                             row[found] = 2 * t + m
@@ -88,82 +116,107 @@ def extract_cells(g, row_top, threshold, prior, scale, shifts, kappa, nu, tau, a
 
 
 @kernel
-def to_log_posterior(g, mirror, bias, kappa, top):
-    """Replace ``g`` by log-posteriors relative to ``top`` (B,): plain at +/- theta, mirrored at +/- theta + pi.
+def to_log_posterior(g, mirror, bias, kappa, top, n_psi):
+    """Replace partial scores ``g`` by log-posteriors p relative to ``top`` (B,).
 
-    bias: (2, T) prior.  Angles that appear twice (h = 0 and pi) keep one finite entry.
+    bias: (2, T) prior.  Of angles that appear twice all but one entry are -inf.
     """
-    half, count, width = g.shape[1:]
-    for h in range(half):
-        single = h == 0 or h == half - 1
-        for b in range(count):
-            g0, g1, g2, g3 = g[0, h, b], g[1, h, b], g[2, h, b], g[3, h, b]
+    count, _, quarter, width = g.shape[1:]
+    never = np.float32(-np.inf)
+    for b in range(count):
+        for h in range(quarter):
+            e0, e1, e2, e3 = g[0, b, 0, h], g[1, b, 0, h], g[2, b, 0, h], g[3, b, 0, h]
+            o0, o1, o2, o3 = g[0, b, 1, h], g[1, b, 1, h], g[2, b, 1, h], g[3, b, 1, h]
+            single, twice = h == 0, 4 * h == n_psi            # theta = 0 and pi; pi / 2 = pi - pi / 2
             for t in range(width):
-                u, y, v, z = g0[t] + g1[t], g2[t] - g3[t], g0[t] - g1[t], g2[t] + g3[t]
-                plain, mirrored = bias[0, t] - top[b], bias[1, t] - top[b]
-                g0[t] = (u + y) * kappa + plain
-                g1[t] = -np.inf if single else (u - y) * kappa + plain
-                g2[t] = (v - z) * kappa + mirrored if mirror else -np.inf
-                g3[t] = -np.inf if single or not mirror else (v + z) * kappa + mirrored
+                plain, mirrored = bias[0, t] - top[b], bias[1, t] - top[b] if mirror else never
+                even, odd = e0[t] + e1[t], o0[t] + o1[t]
+                flipped_even, flipped_odd = e0[t] - e1[t], o0[t] - o1[t]
+                y_even, y_odd, z_even, z_odd = e2[t] - e3[t], o2[t] - o3[t], e2[t] + e3[t], o2[t] + o3[t]
+                u, y, v, z = even + odd, y_even + y_odd, flipped_even + flipped_odd, z_even + z_odd
+                e0[t] = (u + y) * kappa + plain
+                e1[t] = never if single else (u - y) * kappa + plain
+                e2[t] = (v - z) * kappa + mirrored
+                e3[t] = never if single else (v + z) * kappa + mirrored
+                u, y, v, z = even - odd, y_odd - y_even, flipped_even - flipped_odd, z_odd - z_even
+                o0[t] = never if twice else (u + y) * kappa + plain
+                o1[t] = never if single or twice else (u - y) * kappa + plain
+                o2[t] = never if twice else (v - z) * kappa + mirrored
+                o3[t] = never if single or twice else (v + z) * kappa + mirrored
 
 
 @kernel
 def sum_rows(p, mass):
-    """Add up the weights of each row: p (4, half, B, T) to mass (2, B, T)."""
-    half, count, width = p.shape[1:]
+    """Add up the weights p of each row to mass (2, B, T)."""
+    count, _, quarter, width = p.shape[1:]
     mass[:] = 0
     for b in range(count):
-        for h in range(half):
-            p0, p1, p2, p3 = p[0, h, b], p[1, h, b], p[2, h, b], p[3, h, b]
-            plain, mirrored = mass[0, b], mass[1, b]
-            for t in range(width):
-                plain[t] += p0[t] + p1[t]
-            for t in range(width):
-                mirrored[t] += p2[t] + p3[t]
+        plain, mirrored = mass[0, b], mass[1, b]
+        for side in range(2):
+            for h in range(quarter):
+                p0, p1, p2, p3 = p[0, b, side, h], p[1, b, side, h], p[2, b, side, h], p[3, b, side, h]
+                for t in range(width):
+                    plain[t] += p0[t] + p1[t]
+                for t in range(width):
+                    mirrored[t] += p2[t] + p3[t]
 
 
 @kernel
 def to_partial_weights(p, inverse_sum):
-    """Adjoint of the scores' combination: weights (4, half, B, T) become the partial weights of g, normalised."""
-    half, count, width = p.shape[1:]
-    for h in range(half):
-        for b in range(count):
-            p0, p1, p2, p3 = p[0, h, b], p[1, h, b], p[2, h, b], p[3, h, b]
-            norm = inverse_sum[b]
+    """Adjoint of the scores' combination: weights p become the partial weights of g, normalised."""
+    count, _, quarter, width = p.shape[1:]
+    for b in range(count):
+        norm = inverse_sum[b]
+        for h in range(quarter):
+            e0, e1, e2, e3 = p[0, b, 0, h], p[1, b, 0, h], p[2, b, 0, h], p[3, b, 0, h]
+            o0, o1, o2, o3 = p[0, b, 1, h], p[1, b, 1, h], p[2, b, 1, h], p[3, b, 1, h]
             for t in range(width):
-                even, odd = (p0[t] + p1[t]) * norm, (p0[t] - p1[t]) * norm
-                mirrored_even, mirrored_odd = (p2[t] + p3[t]) * norm, (p2[t] - p3[t]) * norm
-                p0[t] = even + mirrored_even
-                p1[t] = even - mirrored_even
-                p2[t] = odd - mirrored_odd
-                p3[t] = -(odd + mirrored_odd)
+                u, y, v, z = e0[t] + e1[t], e0[t] - e1[t], e2[t] + e3[t], e2[t] - e3[t]             # at theta
+                far_u, far_y = o0[t] + o1[t], o0[t] - o1[t]                                         # at pi - theta
+                far_v, far_z = o2[t] + o3[t], o2[t] - o3[t]
+                e0[t], o0[t] = (u + v + (far_u + far_v)) * norm, (u + v - (far_u + far_v)) * norm
+                e1[t], o1[t] = (u - v + (far_u - far_v)) * norm, (u - v - (far_u - far_v)) * norm
+                e2[t], o2[t] = (y - z - (far_y - far_z)) * norm, (y - z + (far_y - far_z)) * norm
+                e3[t], o3[t] = (far_y + far_z - (y + z)) * norm, -(y + z + far_y + far_z) * norm
 
 
 @kernel
-def cells_of_class(p, chosen, shifts, first_reference, floor, cells):
-    """List, from weights p (4, half, B, T), each image's cells in its chosen reference above ``floor`` of their best.
+def cells_of_class(p, chosen, shifts, first_reference, floor, n_psi, cells):
+    """List, from weights p, each image's cells in its chosen reference above ``floor`` of their best.
 
     The tile's templates start at ``first_reference``.  cells: arrays (image, row, psi, weight) to fill, or of length
     zero to only count.  Returns their number.
     """
     image, row, angle, weight = cells
-    half, count = p.shape[1:3]
-    n_psi = 2 * (half - 1)
+    count, _, quarter, width = p.shape[1:]
+    half = n_psi // 2
     found = 0
     for b in range(count):
         start = (chosen[b] - first_reference) * shifts
-        if start < 0 or start >= p.shape[3]:
+        if start < 0 or start >= width:
             continue
-        limit = floor * p[:, :, b, start : start + shifts].max()
+        limit = floor * p[:, b, :, :, start : start + shifts].max()
         for plane in range(4):
-            for h in range(half):
-                for t in range(start, start + shifts):
-                    if p[plane, h, b, t] > limit:
-                        if found < len(image):
-                            theta = h if plane % 2 == 0 else n_psi - h
-                            image[found] = b
-                            row[found] = 2 * (first_reference * shifts + t) + plane // 2
-                            angle[found] = theta % n_psi if plane < 2 else (theta + half - 1) % n_psi
-                            weight[found] = p[plane, h, b, t]
-                        found += 1
+            for side in range(2):
+                for h in range(quarter):
+                    theta = h if side == 0 else half - h
+                    psi = (theta if plane % 2 == 0 else n_psi - theta) + (half if plane >= 2 else 0)
+                    for t in range(start, start + shifts):
+                        if p[plane, b, side, h, t] > limit:
+                            if found < len(image):
+                                image[found] = b
+                                row[found] = 2 * (first_reference * shifts + t) + plane // 2
+                                angle[found] = psi % n_psi
+                                weight[found] = p[plane, b, side, h, t]
+                            found += 1
     return found
+
+
+@kernel
+def add_products(rows, columns, out):
+    """Add the sums over t of rows[t, p] columns[p, t] to ``out`` (P,)."""
+    for first in range(0, len(out), 16):                # a cache line of each row
+        last = min(first + 16, len(out))
+        for t in range(len(rows)):
+            for p in range(first, last):
+                out[p] += rows[t, p] * columns[p, t]

@@ -102,49 +102,50 @@ def _mark_near(shifts, places, squared, allowed):
 def best_of_near_rows(g, mirror, allowed, best):
     """As kernels.best_of_rows: fill ``best`` (2, B, T) with the highest score over the ``allowed`` angles, or -inf."""
     never = np.float32(-np.inf)
-    half, count, width = g.shape[1:]
+    count, _, quarter, width = g.shape[1:]
     n_psi, shifts = allowed.shape[2:]
     for b in range(count):
         best[:, b] = never
-        for h in range(half):
-            before, opposite, after = (n_psi - h) % n_psi, (h + half - 1) % n_psi, half - 1 - h
-            first, second = allowed[b, 0, h], allowed[b, 0, before]
-            third, fourth = allowed[b, 1, opposite], allowed[b, 1, after]
-            for start in range(0, width, shifts):
-                end = start + shifts
-                g0, g1, g2, g3 = (g[0, h, b, start:end], g[1, h, b, start:end], g[2, h, b, start:end],
-                                  g[3, h, b, start:end])
-                plain, mirrored = best[0, b, start:end], best[1, b, start:end]
-                for s in range(shifts):
-                    even, odd = g0[s] + g1[s], g2[s] - g3[s]
-                    one = even + odd if first[s] else never
-                    other = even - odd if second[s] else never
-                    plain[s] = max(plain[s], one, other)
-                if mirror:
+        for side in range(2):
+            sign = np.float32(1 - 2 * side)
+            for h in range(quarter):
+                theta = h if side == 0 else n_psi // 2 - h
+                first, second = allowed[b, 0, theta], allowed[b, 0, -theta % n_psi]
+                third, fourth = allowed[b, 1, (theta + n_psi // 2) % n_psi], allowed[b, 1, n_psi // 2 - theta]
+                for start in range(0, width, shifts):
+                    end = start + shifts
+                    e0, e1, e2, e3 = (g[0, b, 0, h, start:end], g[1, b, 0, h, start:end], g[2, b, 0, h, start:end],
+                                      g[3, b, 0, h, start:end])
+                    o0, o1, o2, o3 = (g[0, b, 1, h, start:end], g[1, b, 1, h, start:end], g[2, b, 1, h, start:end],
+                                      g[3, b, 1, h, start:end])
+                    plain, mirrored = best[0, b, start:end], best[1, b, start:end]
                     for s in range(shifts):
-                        even, odd = g0[s] - g1[s], g2[s] + g3[s]
-                        one = even - odd if third[s] else never
-                        other = even + odd if fourth[s] else never
-                        mirrored[s] = max(mirrored[s], one, other)
+                        u, y = e0[s] + e1[s] + sign * (o0[s] + o1[s]), sign * (e2[s] - e3[s]) + (o2[s] - o3[s])
+                        one = u + y if first[s] else never
+                        other = u - y if second[s] else never
+                        plain[s] = max(plain[s], one, other)
+                    if mirror:
+                        for s in range(shifts):
+                            v, z = e0[s] - e1[s] + sign * (o0[s] - o1[s]), sign * (e2[s] + e3[s]) + (o2[s] + o3[s])
+                            one = v - z if third[s] else never
+                            other = v + z if fourth[s] else never
+                            mirrored[s] = max(mirrored[s], one, other)
 
 
 @exact
 def strike_far(p, allowed):
-    """Set what is not ``allowed`` to -inf in log-posteriors p (4, half, B, T), see kernels.to_log_posterior."""
+    """Set what is not ``allowed`` to -inf in log-posteriors p, see kernels.to_log_posterior."""
     never = np.float32(-np.inf)
-    half, count, width = p.shape[1:]
+    count, _, quarter, width = p.shape[1:]
     n_psi, shifts = allowed.shape[2:]
-    for h in range(half):
-        before, opposite, after = (n_psi - h) % n_psi, (h + half - 1) % n_psi, half - 1 - h
-        for b in range(count):
-            first, second = allowed[b, 0, h], allowed[b, 0, before]
-            third, fourth = allowed[b, 1, opposite], allowed[b, 1, after]
-            for start in range(0, width, shifts):
-                end = start + shifts
-                p0, p1, p2, p3 = (p[0, h, b, start:end], p[1, h, b, start:end], p[2, h, b, start:end],
-                                  p[3, h, b, start:end])
-                for s in range(shifts):
-                    p0[s] = p0[s] if first[s] else never
-                    p1[s] = p1[s] if second[s] else never
-                    p2[s] = p2[s] if third[s] else never
-                    p3[s] = p3[s] if fourth[s] else never
+    for b in range(count):
+        for side in range(2):
+            for h in range(quarter):
+                theta = h if side == 0 else n_psi // 2 - h
+                for plane in range(4):
+                    psi = (theta if plane % 2 == 0 else -theta) + plane // 2 * (n_psi // 2)
+                    near = allowed[b, plane // 2, psi % n_psi]
+                    for start in range(0, width, shifts):
+                        some = p[plane, b, side, h, start : start + shifts]
+                        for s in range(shifts):
+                            some[s] = some[s] if near[s] else never

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import kernels
 from .model import Fixed
+from .templates import by_bin
 
 MEMBERS = 400             # particles of a class looked at to judge a split or a merger
 FEWEST_MEMBERS = 20       # that can be split
@@ -141,7 +142,7 @@ def similar_pairs(estimator, model):
     grid = estimator.grid(model)
     disk, count, shifts = grid.disk, model.references, len(grid.shifts)
     polar = model.polar * estimator.importance(model)[:, None]
-    templates = grid.templates(polar).reshape(-1, *disk.shape)
+    templates = by_bin(grid.templates(polar))
     best = np.empty((2, count, count * shifts), np.float32)
     kernels.best_of_rows(grid.scores(disk.expand(polar), templates), estimator.settings.mirror, best)
     score = best.max(0).reshape(count, count, shifts).max(2)

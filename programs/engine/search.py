@@ -8,9 +8,13 @@ Real and imaginary parts give four real products per bin, one batched matrix pro
 
     P0 = xr ar    P1 = xi ai    P2 = s xr ai    P3 = s xi ar              (s: the layout's folding sign)
 
-and four small cosine or sine transforms turn them into g0 ... g3 at the angles theta_h in [0, pi].  All rotations of
-the template *and* of its mirror image follow by adding and subtracting these (see :mod:`.kernels`): the mirror costs
+and small cosine or sine transforms turn them into g0 ... g3 at the angles theta_h in [0, pi / 2], even bins m and odd
+ones apart: cos m (pi - theta) = (-1)^m cos m theta, and sin m (pi - theta) = -(-1)^m sin m theta.  All rotations of the
+template *and* of its mirror image follow by adding and subtracting these (see :mod:`.kernels`): the mirror costs
 nothing.  The M-step is the transpose of the same steps.
+
+Products of one image stand together, so that its transforms find them in the cache, and few images are multiplied at a
+time.
 """
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +26,8 @@ from .disk import Disk
 from .shifting import Shifts, filled
 
 SHIFTS = 32           # shifts of a reference made, or taken back, by a worker at a time
-TILE = 512            # templates scored together: enough for the matrix products, small enough for the caches
+TILE = 256            # templates scored together
+MULTIPLICATIONS = 10**6     # in one matrix product: up to there OpenBLAS does not copy its operands first
 
 
 def shift_grid(radius, step=1):
@@ -68,14 +73,29 @@ class Grid:
     def phase(self):
         return self.disk.phase(self.shifts)
 
-    @cached_property
-    def cosine(self):
-        """float32 (bins, bins): cos(m theta_h), rows theta_h = 2 pi h / n_psi."""
-        return np.ascontiguousarray(self.cell_cosine[: self.disk.bins])
+    @property
+    def quarter(self):
+        """Number of angles theta_h from 0 to pi / 2, and of even bins."""
+        return self.disk.n_psi // 4 + 1
 
     @cached_property
-    def sine(self):
-        return np.ascontiguousarray(self.cell_sine[: self.disk.bins])
+    def _transforms(self):
+        """For cosines and sines: matrices (quarter, even bins) and (quarter, odd bins) of m theta_h."""
+        tables = [table[: self.quarter, : self.disk.bins] for table in (self.cell_cosine, self.cell_sine)]
+        return [[np.ascontiguousarray(table[:, parity::2]) for parity in (0, 1)] for table in tables]
+
+    @cached_property
+    def _runs(self):
+        """(parity, bins, their places among the bins of that parity, entries in use) of products made together."""
+        return [(parity, slice(first, run.stop, 2), slice(first // 2, (run.stop + 1 - parity) // 2), used)
+                for run, used in self.disk.runs for parity in (0, 1)
+                if (first := run.start + (run.start + parity) % 2) < run.stop]
+
+    def _planes(self, x):
+        """(image part (B, bins, width), part of the templates, transforms) of the four products with images x."""
+        cosines, sines = self._transforms
+        folded = x * self.disk.sign
+        return (x[:, 0], 0, cosines), (x[:, 1], 1, cosines), (folded[:, 0], 1, sines), (folded[:, 1], 0, sines)
 
     @cached_property
     def cell_cosine(self):
@@ -132,43 +152,51 @@ class Grid:
                 for k in range(references) for start in range(0, count, SHIFTS)]
 
     def scores(self, x, templates, power=(), power_bins=(), spare=None):
-        """Partial scores g (4, half, B, T) of images x (B, 2, bins, width) and templates (T, 2, bins, width).
+        """Partial scores g (4, B, 2, quarter, T) of images x (B, 2, bins, width) and templates (2, bins, width, T).
 
         power: partial products (up to 4, L, B, K) of K = T / shifts references, taken off in the bins (L,) given.
         spare: two of :class:`Spare`, to take g from, and what is needed to make it.
         """
-        bins, count, width = self.disk.bins, len(x), len(templates)
         kept, passing = spare or (Spare(), Spare())
-        g, product = kept.take((4, bins, count * width)), passing.take((bins, count, width))
-        folded = x * self.disk.sign
-        for out, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
-                                        (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
-            for run, used in self.disk.runs:
-                np.matmul(image[:, run, :used].transpose(1, 0, 2), templates[:, part, run, :used].transpose(1, 2, 0),
-                          out=product[run])
+        width = templates.shape[-1]
+        g = kept.take((4, len(x), 2, self.quarter, width))
+        step = max(1, MULTIPLICATIONS // (width * int(self.disk.widths.max())))
+        step = -(-len(x) // -(-len(x) // step))            # chunks of like size
+        product = passing.take((step, 2, self.quarter, width))
+        for start in range(0, len(x), step):
+            some = slice(start, start + step)
+            self._score(x[some], templates, [part[:, some] for part in power], power_bins, product, g[:, some])
+        passing.give(product)
+        return g
+
+    def _score(self, x, templates, power, power_bins, product, g):
+        """Fill the partial scores ``g`` of some images; ``product``: room for one of the four products."""
+        product = product[: len(x)]
+        for out, (image, part, transforms) in enumerate(self._planes(x)):
+            for parity, bins, places, used in self._runs:
+                np.matmul(image[:, bins, :used].transpose(1, 0, 2), templates[part, bins, :used],
+                          out=product[:, parity, places].transpose(1, 0, 2))
             if out < len(power):
                 for one, m in zip(power[out], power_bins):
-                    product[m].reshape(*one.shape, -1)[:] -= one[..., None]
-            np.matmul(table, product.reshape(bins, -1), out=g[out])
-        passing.give(product)
-        return g.reshape(4, bins, count, width)
+                    product[:, m % 2, m // 2].reshape(*one.shape, -1)[:] -= one[..., None]
+            for parity, transform in enumerate(transforms):
+                np.matmul(transform, product[:, parity, : transform.shape[1]], out=g[out][:, parity])
 
     def flops(self, images, templates):
         """Floating-point operations of the products of :meth:`scores`, and of its adjoint."""
-        return 8.0 * images * templates * (int(self.disk.widths.sum()) + self.disk.bins**2)
+        return 8.0 * images * templates * (int(self.disk.widths.sum()) + self.quarter * self.disk.bins)
 
     def spread(self, weights, x, sums):
-        """Adjoint of :meth:`scores`: add images x, weighted by partial weights (4, half, B, T), to sums (T, 2, ...)."""
-        bins, count, width = self.disk.bins, len(x), weights.shape[-1]
-        folded = x * self.disk.sign
-        product = np.empty((bins, count * width), np.float32)
-        for plane, image, part, table in ((0, x[:, 0], 0, self.cosine), (1, x[:, 1], 1, self.cosine),
-                                          (2, folded[:, 0], 1, self.sine), (3, folded[:, 1], 0, self.sine)):
-            np.matmul(table.T, weights[plane].reshape(bins, -1), out=product)
-            turned = product.reshape(bins, count, width).transpose(0, 2, 1)
-            for run, used in self.disk.runs:
-                added = np.matmul(turned[run], image[:, run, :used].transpose(1, 0, 2))
-                sums[:, part, run, :used] += added.transpose(1, 0, 2)
+        """Adjoint of :meth:`scores`: add images x, weighted by partial weights (4, B, 2, quarter, T), to sums
+        (T, 2, bins, width)."""
+        product = np.empty(weights.shape[1:], np.float32)
+        for plane, (image, part, transforms) in zip(weights, self._planes(x)):
+            for parity, transform in enumerate(transforms):
+                np.matmul(transform.T, plane[:, parity], out=product[:, parity, : transform.shape[1]])
+            for parity, bins, places, used in self._runs:
+                added = np.matmul(product[:, parity, places].transpose(1, 2, 0),
+                                  image[:, bins, :used].transpose(1, 0, 2))
+                sums[:, part, bins, :used] += added.transpose(1, 0, 2)
 
     def score_cells(self, keys, x, templates, power, power_bins, cells):
         """Fill ``cells``, arrays of image, row, angle and score, for sorted keys; see :mod:`.cell_kernels`.

@@ -170,10 +170,11 @@ class SpectralEStep(EStep):
             weight = cells.weight * images.scales(references)[cells.image, row // 2]
             return even.spread_cells(Cells(cells.image, row, cells.angle, weight), images.visibility, references)
         sums = np.zeros((references, 2, *even.metric.shape))
-        cosine, sine = even.cell_cosine[: self.grid.disk.bins], even.cell_sine[: self.grid.disk.bins]
+        cosine, sine = even.cell_cosine[: self.grid.quarter], even.cell_sine[: self.grid.quarter]
         for tile, weights in block.dense:
-            by_reference = weights.reshape(*weights.shape[:3], tile.stop - tile.start, -1).sum(-1)
-            products = np.stack([np.einsum("hl,hbk->lbk", table, one)
+            # only even harmonics occur
+            by_reference = weights[:, :, 0].reshape(*weights[:, :, 0].shape[:3], tile.stop - tile.start, -1).sum(-1)
+            products = np.stack([np.einsum("hl,bhk->lbk", table, one)
                                  for table, one in zip((cosine, cosine, sine, sine), by_reference)])
             sums[tile] += even.spread(products, images.visibility)
         return sums
@@ -190,14 +191,9 @@ class SpectralEStep(EStep):
     def _portion_done(self, total, portion, sums, before):
         """What ``sums`` grew by with the images of a group, against the references: that group's cross term."""
         disk = self.grid.disk
-        by_ring = np.bincount(disk.ring, self._products(sums).flat[disk.used].astype(float), len(disk.k))
+        by_ring = np.bincount(disk.ring, self.search.products(sums, self.workers.map).flat[disk.used], len(disk.k))
         total.cross[self.bank.optics.group[portion[0]]] += by_ring - (0 if before is None else before)
         return by_ring
-
-    def _products(self, sums):
-        """Products (bins, width) of sums with the templates that they belong to."""
-        templates = self.search.templates
-        return sum(self.workers.map(lambda k: np.einsum("sbmj,sbmj->mj", sums[k], templates[k]), range(len(sums))))
 
 
 def scale_to_mean(statistics, particles, rows):

@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_bytes_with_any_threads(scene, planted, tmp
 
 def test_little_memory_changes_next_to_nothing(scene, planted):
     one, little = scene.classified(), scene.classified("--memory 1e-5")
-    assert adjusted_rand_index(one.images.columns, little.images.columns) > 0.95
+    assert adjusted_rand_index(one.images.columns, little.images.columns) > 0.85
 
 
 def test_the_typical_command_line(planted, tmp_path, monkeypatch):

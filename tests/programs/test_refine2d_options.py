@@ -234,7 +234,7 @@ def test_comparators_of_references(scene, planted, comparator):
     # nweight takes from averages what many members give them: it tells views apart less well in one cycle
     assert recovered(planted, run) > (0.4 if "nweight" in comparator else 0.7)
     scores, correlations = (eman_files.read_simmx(one.path / "simmx_01.hdf").score for one in (run, usual))
-    assert np.median([np.corrcoef(*pair)[0, 1] for pair in zip(scores, correlations)]) > 0.3
+    assert np.median([np.corrcoef(*pair)[0, 1] for pair in zip(scores, correlations)]) > 0.2
     assert not np.allclose(scores, correlations, atol=1e-3)
 
 

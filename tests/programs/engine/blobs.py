@@ -73,13 +73,29 @@ def cells_of(phantoms, grid):
                        for mirrored in (False, True)] for shift in grid.shifts] for phantom in phantoms])
 
 
-def table_of(g):
-    """Scores (B, T, 2, n_psi) of all cells, put together from partial scores (4, half, B, T) as documented."""
-    half, count, width = g.shape[1:]
-    n_psi = 2 * (half - 1)
-    table = np.full((count, width, 2, n_psi), np.nan)
-    for h in range(half):
-        g0, g1, g2, g3 = g[:, h].astype(float)
+def random_scores(rng, count, width, n_psi):
+    """Random partial scores (4, B, 2, quarter, T), with sums that vanish at 0 and pi / 2 as they must."""
+    g = rng.standard_normal((4, count, 2, n_psi // 4 + 1, width)).astype(np.float32)
+    g[2:, :, :, 0] = 0                          # sines of zero
+    if n_psi % 4 == 0:
+        g[:2, :, 1, -1] = g[2:, :, 0, -1] = 0   # odd cosines and even sines of pi / 2
+    return g
+
+
+def at_all_angles(g, n_psi):
+    """Partial scores (4, half, B, T) at theta_h from 0 to pi, of g (4, B, 2, quarter, T) as documented."""
+    half = n_psi // 2 + 1
+    even, odd = g.astype(float).transpose(2, 0, 3, 1, 4)                # (4, quarter, B, T) each
+    sign = np.array([1, 1, -1, -1])[:, None, None, None]
+    near, far = even + odd, sign * (even - odd)                         # at theta_h, at pi - theta_h
+    return np.concatenate([near, far[:, : half - g.shape[3]][:, ::-1]], 1)
+
+
+def table_of(g, n_psi):
+    """Scores (B, T, 2, n_psi) of all cells, put together from partial scores (4, B, 2, quarter, T) as documented."""
+    half = n_psi // 2 + 1
+    table = np.full((g.shape[1], g.shape[4], 2, n_psi), np.nan)
+    for h, (g0, g1, g2, g3) in enumerate(at_all_angles(g, n_psi).swapaxes(0, 1)):
         u, y, v, z = g0 + g1, g2 - g3, g0 - g1, g2 + g3
         table[:, :, 0, h % n_psi] = u + y
         table[:, :, 0, -h % n_psi] = u - y
@@ -96,14 +112,15 @@ def all_cells(weights):
 
 
 def partial_weights(weights, inverse=None):
-    """Partial weights (4, half, B, T) of the weights (B, T, 2, n_psi) of all cells, times ``inverse`` (B,)."""
+    """Partial weights (4, B, 2, quarter, T) of the weights (B, T, 2, n_psi) of all cells, times ``inverse`` (B,)."""
     count, width, _, n_psi = weights.shape
-    half = n_psi // 2 + 1
-    p = np.zeros((4, half, count, width), np.float32)
-    for h in range(half):
-        for plane, m, psi in ((0, 0, h), (1, 0, -h), (2, 1, half - 1 + h), (3, 1, half - 1 - h)):
-            if plane % 2 == 0 or 0 < h < half - 1:                  # theta = 0 and pi have one angle, not two
-                p[plane, h] = weights[:, :, m, psi % n_psi]
+    half, quarter = n_psi // 2, n_psi // 4 + 1
+    p = np.zeros((4, count, 2, quarter, width), np.float32)
+    for theta in range(half + 1):
+        side, h = (0, theta) if theta < quarter else (1, half - theta)
+        for plane, m, psi in ((0, 0, theta), (1, 0, -theta), (2, 1, half + theta), (3, 1, half - theta)):
+            if plane % 2 == 0 or 0 < theta < half:                      # theta = 0 and pi have one angle, not two
+                p[plane, :, side, h] = weights[:, :, m, psi % n_psi]
     kernels.to_partial_weights(p, np.ones(count, np.float32) if inverse is None else inverse)
     return p
 

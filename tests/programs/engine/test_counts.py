@@ -16,7 +16,7 @@ SHIFTS, COARSE_SHIFTS = 113, 29                    # within 6 px of the origin: 
 ANGLES, COARSE_ANGLES = 72, 36
 CELLS = COUNT * CLASSES * 2 * SHIFTS * ANGLES
 COARSE_CELLS = COUNT * CLASSES * 2 * COARSE_SHIFTS * COARSE_ANGLES
-FLOPS, COARSE_FLOPS = 802925568, 69934080          # of products, without their adjoint
+FLOPS, COARSE_FLOPS = 571732992, 54700032          # of products, without their adjoint
 LAST = 5                                           # iteration
 
 

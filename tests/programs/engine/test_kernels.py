@@ -6,10 +6,10 @@ import pytest
 
 from mlalign.programs.engine import kernels
 from mlalign.programs.engine.local import EVERYWHERE
-from mlalign.tests.programs.engine.blobs import table_of
+from mlalign.tests.programs.engine.blobs import partial_weights, random_scores, table_of
 
-B, REFERENCES, SHIFTS, N_PSI = 3, 2, 5, 12
-T, HALF = REFERENCES * SHIFTS, N_PSI // 2 + 1
+B, REFERENCES, SHIFTS = 3, 2, 5
+T = REFERENCES * SHIFTS
 KAPPA = np.float32(0.4)
 NU, TAU = np.float32(20), np.array([0.005, 0.01, 0.02], np.float32)
 
@@ -18,30 +18,29 @@ def empty(count):
     return tuple(np.empty(count, kind) for kind in (np.int32, np.int32, np.int16, np.float32, np.float32))
 
 
-@pytest.fixture
-def partial():
-    """Partial scores g with sines that vanish at 0 and pi, as they do; their scores; priors, powers, grey scales."""
-    rng = np.random.default_rng(1)
-    g = rng.standard_normal((4, HALF, B, T)).astype(np.float32)
-    g[2:, [0, -1]] = 0
+@pytest.fixture(params=[12, 18])                 # with pi / 2 among the angles, and without
+def partial(request):
+    """Partial scores g at n_psi angles; their scores; priors, grey scales."""
+    rng, n_psi = np.random.default_rng(1), request.param
+    g = random_scores(rng, B, T, n_psi)
     return SimpleNamespace(
-        g=g, table=table_of(g), prior=rng.standard_normal((2, T)).astype(np.float32),
+        n_psi=n_psi, g=g, table=table_of(g, n_psi), prior=rng.standard_normal((2, T)).astype(np.float32),
         scale=rng.uniform(0.5, 1.5, (B, REFERENCES)).astype(np.float32))
 
 
 def posterior(partial, scale=None, student=False):
-    """Gains and log-posteriors (B, T, 2, N_PSI), written out."""
+    """Gains and log-posteriors (B, T, 2, n_psi), written out."""
     r = np.repeat(np.ones((B, REFERENCES)) if scale is None else scale, SHIFTS, axis=1)[:, :, None, None]
     gain = r * partial.table * KAPPA
     tail = -NU * np.log(1 - TAU[:, None, None, None] * gain) if student else gain
     return gain, tail + partial.prior.T[:, :, None]
 
 
-def extract(partial, threshold, scale, nu, room, allowed=EVERYWHERE):
-    row_top = np.full((2, B, T), np.inf, np.float32)
+def extract(partial, threshold, scale, nu, room, allowed=EVERYWHERE, tops=np.inf):
+    row_top = np.full((2, B, T), tops, np.float32)
     cells = empty(room)
     found = kernels.extract_cells(partial.g, row_top, threshold, partial.prior, scale, SHIFTS, KAPPA, nu, TAU,
-                                  allowed, cells)
+                                  allowed, partial.n_psi, cells)
     return found, cells
 
 
@@ -64,7 +63,8 @@ def test_extract_cells(partial, scaled, student):
     gain, expected = posterior(partial, scale, student)
     threshold = np.float32([np.quantile(e, 0.7) for e in expected])
     nu = NU if student else np.float32(0)
-    found, cells = extract(partial, threshold, scale, nu, T * 2 * N_PSI * B)
+    tops = expected.max(3).transpose(2, 0, 1)
+    found, cells = extract(partial, threshold, scale, nu, T * 2 * partial.n_psi * B, tops=tops)
     image, row, psi, logp, e = (column[:found] for column in cells)
     listed = set(zip(image, row // 2, row % 2, psi))
     assert len(listed) == found
@@ -75,11 +75,11 @@ def test_extract_cells(partial, scaled, student):
 
 
 def test_extract_allowed_cells(partial):
-    allowed = np.random.default_rng(5).random((B, 2, N_PSI, SHIFTS)) < 0.4
-    threshold, room = np.full(B, -99, np.float32), T * 2 * N_PSI * B
+    allowed = np.random.default_rng(5).random((B, 2, partial.n_psi, SHIFTS)) < 0.4
+    threshold, room = np.full(B, -99, np.float32), T * 2 * partial.n_psi * B
     found, cells = extract(partial, threshold, partial.scale, np.float32(0), room, allowed)
     image, row, psi = (column[:found] for column in cells[:3])
-    everywhere = np.repeat(allowed.transpose(0, 3, 1, 2)[:, None], REFERENCES, axis=1).reshape(B, T, 2, N_PSI)
+    everywhere = np.repeat(allowed.transpose(0, 3, 1, 2)[:, None], REFERENCES, axis=1).reshape(B, T, 2, partial.n_psi)
     assert set(zip(image, row // 2, row % 2, psi)) == set(zip(*np.nonzero(everywhere)))
     order = list(zip(row, image, psi))
     assert order == sorted(order)
@@ -87,11 +87,19 @@ def test_extract_allowed_cells(partial):
 
 def test_extract_cells_counts_what_does_not_fit(partial):
     ones, threshold = np.ones((B, REFERENCES), np.float32), np.full(B, -np.inf, np.float32)
-    assert extract(partial, threshold, ones, np.float32(0), 0)[0] == B * T * 2 * N_PSI
+    assert extract(partial, threshold, ones, np.float32(0), 0)[0] == B * T * 2 * partial.n_psi
     found, cells = extract(partial, threshold, ones, np.float32(0), 7)
     _, all_cells = extract(partial, threshold, ones, np.float32(0), found)
     for some, every in zip(cells, all_cells):
         np.testing.assert_array_equal(some, every[:7])
+
+
+def test_the_best_cell_of_a_row_is_extracted_whatever_rounding_makes_of_it(partial):
+    _, logp = posterior(partial)
+    found, cells = extract(partial, np.full(B, 99, np.float32), np.ones((B, REFERENCES), np.float32), np.float32(0), 99)
+    assert found == B * T * 2
+    image, row, psi = (column[:found] for column in cells[:3])
+    np.testing.assert_array_equal(psi, logp.argmax(3)[image, row // 2, row % 2])
 
 
 def test_extract_cells_leaves_out_rows_whose_best_is_too_low(partial):
@@ -100,8 +108,8 @@ def test_extract_cells_leaves_out_rows_whose_best_is_too_low(partial):
     cells = empty(100)
     found = kernels.extract_cells(partial.g, row_top, np.full(B, -99, np.float32), partial.prior,
                                   np.ones((B, REFERENCES), np.float32), SHIFTS, KAPPA, np.float32(0), TAU,
-                                  EVERYWHERE, cells)
-    assert found == N_PSI
+                                  EVERYWHERE, partial.n_psi, cells)
+    assert found == partial.n_psi
     assert set(cells[0][:found]) == {2} and set(cells[1][:found]) == {9}
 
 
@@ -113,7 +121,7 @@ def test_dense_weights(partial, mirror):
         logp = np.where(np.arange(2)[:, None] == 1, -np.inf, logp)
     top = logp.max((1, 2, 3))
     p = partial.g.copy()
-    kernels.to_log_posterior(p, mirror, partial.prior, KAPPA, top.astype(np.float32))
+    kernels.to_log_posterior(p, mirror, partial.prior, KAPPA, top.astype(np.float32), partial.n_psi)
     np.exp(p, out=p)
     expected = np.exp(logp - top[:, None, None, None])
     rows = np.empty((2, B, T), np.float32)
@@ -121,12 +129,13 @@ def test_dense_weights(partial, mirror):
     np.testing.assert_allclose(rows, expected.sum(3).transpose(2, 0, 1), rtol=1e-4)
 
     floor, chosen = 0.1, np.array([0, 1, 0])
-    cells = empty(B * T * 2 * N_PSI)[:4]
+    cells = empty(B * T * 2 * partial.n_psi)[:4]
     listed = {}
     for first in range(REFERENCES):                                   # a tile for each reference
         tile = np.ascontiguousarray(p[..., first * SHIFTS : (first + 1) * SHIFTS])
-        found = kernels.cells_of_class(tile, chosen, SHIFTS, first, floor, cells)
-        assert found == kernels.cells_of_class(tile, chosen, SHIFTS, first, floor, empty(0)[:4])
+        found = kernels.cells_of_class(tile, chosen, SHIFTS, first, floor, partial.n_psi, cells)
+        assert found == kernels.cells_of_class(tile, chosen, SHIFTS, first, floor, partial.n_psi,
+                                               empty(0)[:4])
         for b, row, psi, weight in zip(*(column[:found].tolist() for column in cells)):
             assert (b, row, psi) not in listed
             listed[b, row, psi] = weight
@@ -139,11 +148,8 @@ def test_dense_weights(partial, mirror):
 
 def test_to_partial_weights_is_the_adjoint_of_the_scores(partial):
     """Sum of weights x scores = sum of partial weights x partial scores."""
-    rng = np.random.default_rng(2)
-    weights, inverse = rng.random((4, HALF, B, T)).astype(np.float32), np.array([1, 0.5, 2], np.float32)
-    g0, g1, g2, g3 = partial.g.astype(float)
-    u, y, v, z = g0 + g1, g2 - g3, g0 - g1, g2 + g3
-    scores = np.stack([u + y, u - y, v - z, v + z])
-    expected = np.einsum("phbt,phbt,b->", weights, scores, inverse)
-    kernels.to_partial_weights(weights, inverse)
-    assert np.vdot(weights, partial.g.astype(float)) == pytest.approx(expected, rel=1e-4)
+    rng, inverse = np.random.default_rng(2), np.array([1, 0.5, 2], np.float32)
+    weights = rng.random((B, T, 2, partial.n_psi)).astype(np.float32)
+    found = partial_weights(weights, inverse)
+    expected = np.einsum("btmp,btmp,b->", weights, partial.table, inverse)
+    assert np.vdot(found, partial.g.astype(float)) == pytest.approx(expected, rel=1e-4)

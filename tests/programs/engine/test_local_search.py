@@ -4,18 +4,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlalign.programs.engine import em
+from mlalign.programs.engine import em, kernels
 from mlalign.programs.engine import expectation as expectation_module
 from mlalign.programs.engine.bank import ImageBank
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.em import Particles, Pass, WhiteEStep, note
 from mlalign.programs.engine.expectation import Expectation, Images
-from mlalign.programs.engine.local import Near, best_of_near_rows, last_places
+from mlalign.programs.engine.local import Near, best_of_near_rows, last_places, strike_far
 from mlalign.programs.engine.model import Model
 from mlalign.programs.engine.noise import Noise
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.programs.geometry import pose_matrix
-from mlalign.tests.programs.engine.blobs import PHANTOMS, Stack, all_cells, planted, table_of
+from mlalign.tests.programs.engine.blobs import PHANTOMS, Stack, all_cells, planted, random_scores, table_of
 from mlalign.tests.programs.engine.brute import OFFSET, WITH_MIRROR, posterior
 
 PLACES = np.array([[1.5, 0.3], [-0.4, -1.8], [0.0, 0.2]])
@@ -93,19 +93,37 @@ def test_far_cells_are_struck_off():
     np.testing.assert_array_equal(near.only(keys), keys[near.allowed[b, m, psi, s]])
 
 
+@pytest.mark.parametrize("n_psi", [12, 18])
 @pytest.mark.parametrize("mirror", [True, False])
-def test_best_of_near_rows(mirror):
+def test_best_of_near_rows(mirror, n_psi):
     rng = np.random.default_rng(2)
-    g = rng.standard_normal((4, 7, 3, 10)).astype(np.float32)           # 3 images, 2 references of 5 shifts, 12 angles
-    g[2:, [0, -1]] = 0
-    allowed = rng.random((3, 2, 12, 5)) < 0.2
+    g = random_scores(rng, 3, 10, n_psi)                                 # 3 images, 2 references of 5 shifts
+    allowed = rng.random((3, 2, n_psi, 5)) < 0.2
+    allowed[0, 0, :, 0] = False
     best = np.full((2, 3, 10), np.nan, np.float32)
     best_of_near_rows(g, mirror, allowed, best)
     by_cell = np.tile(allowed.transpose(0, 3, 1, 2), (1, 2, 1, 1))       # (B, T, 2, n_psi)
-    expected = np.where(by_cell, table_of(g), -np.inf).max(3).transpose(2, 0, 1)
+    expected = np.where(by_cell, table_of(g, n_psi), -np.inf).max(3).transpose(2, 0, 1)
     np.testing.assert_allclose(best[0], expected[0], rtol=1e-5)
     np.testing.assert_allclose(best[1], expected[1] if mirror else -np.inf, rtol=1e-5)
     assert (best[0] == -np.inf).any()
+
+
+@pytest.mark.parametrize("n_psi", [12, 18])
+def test_strike_far(n_psi):
+    """What remains of dense log-posteriors is what is allowed, every cell once."""
+    rng = np.random.default_rng(3)
+    g = random_scores(rng, 3, 10, n_psi)
+    allowed = rng.random((3, 2, n_psi, 5)) < 0.3
+    table = np.where(np.tile(allowed.transpose(0, 3, 1, 2), (1, 2, 1, 1)), table_of(g, n_psi), -np.inf)
+    kernels.to_log_posterior(g, True, np.zeros((2, 10), np.float32), np.float32(1), np.zeros(3, np.float32), n_psi)
+    strike_far(g, allowed)
+    for b in range(3):
+        for t in range(10):
+            for m in range(2):
+                left = g[2 * m : 2 * m + 2, b, :, :, t]
+                np.testing.assert_allclose(np.sort(left[left > -np.inf]), np.sort(table[b, t, m][allowed[b, m, :, t % 5]]),
+                                           rtol=1e-4, atol=1e-5)
 
 
 # ---- posteriors

@@ -21,7 +21,8 @@ from mlalign.programs.engine.references import (
     split_class,
     subset_averages,
 )
-from mlalign.tests.programs.engine.blobs import DISTINCT, Stack, planted
+from mlalign.programs.engine.templates import by_bin
+from mlalign.tests.programs.engine.blobs import DISTINCT, Stack, planted, table_of
 
 COUNT, ROWS = 240, np.arange(240)
 
@@ -51,9 +52,9 @@ def correlations(estimator, polar, phantoms):
     """Highest correlation (references, phantoms) over all poses."""
     grid = estimator.grid(estimator.initial_model(polar, 1, 1.5))
     x, templates = (estimator.disk.polar(np.stack([p.image(32) for p in phantoms])), grid.templates(polar))
-    score = grid.scores(estimator.disk.expand(x), templates.reshape(-1, *grid.disk.shape))
-    best = np.maximum(score[0] + score[1] + abs(score[2] - score[3]), score[0] - score[1] + abs(score[2] + score[3]))
-    best = best.max(0).reshape(len(phantoms), len(polar), -1).max(2).T
+    g = grid.scores(estimator.disk.expand(x), by_bin(templates))
+    best = table_of(g, grid.disk.n_psi).max((2, 3))
+    best = best.reshape(len(phantoms), len(polar), -1).max(2).T
     norm = [np.sqrt(grid.disk.power(grid.disk.expand(p))) for p in (polar, x)]
     return best / np.outer(*norm)
 

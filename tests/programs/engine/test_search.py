@@ -5,6 +5,7 @@ import pytest
 from mlalign.programs.engine import search
 from mlalign.programs.engine.expectation import Cells
 from mlalign.programs.engine.search import Grid, Spare, shift_grid
+from mlalign.programs.engine.templates import by_bin
 from mlalign.tests.programs.engine.blobs import PHANTOMS, all_cells, partial_weights, table_of
 
 
@@ -24,7 +25,7 @@ def test_shift_grid():
 
 
 def test_scores_of_all_cells_are_sums_over_pixels(scene):
-    found = table_of(scene.grid.scores(scene.x, scene.templates))
+    found = table_of(scene.grid.scores(scene.x, by_bin(scene.templates)), scene.grid.disk.n_psi)
     assert found.shape == scene.expected.shape
     np.testing.assert_allclose(found, scene.expected, atol=1e-4 * np.abs(scene.expected).max())
 
@@ -32,13 +33,13 @@ def test_scores_of_all_cells_are_sums_over_pixels(scene):
 def test_a_template_turned_in_real_space_scores_highest_where_it_was_put(scene):
     grid, psi, shift = scene.grid, 5, 3
     image = PHANTOMS[1].image(grid.disk.n, 2 * np.pi * psi / grid.disk.n_psi, True, grid.shifts[shift])
-    found = table_of(grid.scores(grid.disk.harmonics(image[None]), scene.templates))[0]
+    found = table_of(grid.scores(grid.disk.harmonics(image[None]), by_bin(scene.templates)), grid.disk.n_psi)[0]
     assert np.unravel_index(found.argmax(), found.shape) == (len(grid.shifts) + shift, 1, psi)
 
 
 def test_spread_is_the_adjoint_of_scores(scene):
     rng = np.random.default_rng(5)
-    g = scene.grid.scores(scene.x, scene.templates)
+    g = scene.grid.scores(scene.x, by_bin(scene.templates))
     weights = rng.standard_normal(g.shape).astype(np.float32)
     sums = np.zeros_like(scene.templates)
     scene.grid.spread(weights, scene.x, sums)
@@ -47,7 +48,7 @@ def test_spread_is_the_adjoint_of_scores(scene):
 
 
 def test_spread_adds_to_what_is_there(scene):
-    weights = np.ones_like(scene.grid.scores(scene.x, scene.templates))
+    weights = np.ones_like(scene.grid.scores(scene.x, by_bin(scene.templates)))
     once, twice = np.zeros((2, *scene.templates.shape), np.float32)
     scene.grid.spread(weights, scene.x, once)
     for _ in range(2):

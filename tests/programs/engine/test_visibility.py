@@ -6,6 +6,7 @@ import pytest
 
 from mlalign.programs.engine.disk import Disk
 from mlalign.programs.engine.search import Grid, shift_grid
+from mlalign.programs.engine.templates import by_bin
 from mlalign.programs.engine.visibility import EvenHarmonics, rows_of
 from mlalign.tests.programs.engine.blobs import PHANTOMS, all_cells, partial_weights, table_of
 
@@ -95,9 +96,9 @@ def scores_of(seen, power=(), bins=()):
     rng = np.random.default_rng(2)
     x = rng.standard_normal((IMAGES, *seen.disk.shape)).astype(np.float32)
     templates = rng.standard_normal((2 * len(grid.shifts), *seen.disk.shape)).astype(np.float32) * seen.disk.metric
-    g = grid.scores(x, templates, power, bins)
+    g = grid.scores(x, by_bin(templates), power, bins)
     return SimpleNamespace(grid=grid, x=x, templates=templates,
-                           table=table_of(g).reshape(IMAGES, 2, len(grid.shifts), 2, seen.n_psi))
+                           table=table_of(g, seen.n_psi).reshape(IMAGES, 2, len(grid.shifts), 2, seen.n_psi))
 
 
 def test_powers_are_taken_off_all_scores(seen):
@@ -153,11 +154,11 @@ def test_spread_turns_visibilities_back(seen):
 
 
 def test_dense_and_sparse_sums_agree(seen):
-    weights, bins, even = random_weights(seen), seen.disk.bins, seen.even
-    p = partial_weights(weights)                                    # (4, half, images, references)
-    tables = [table[:bins].astype(float) for table in (even.cell_cosine, even.cell_cosine, even.cell_sine,
-                                                       even.cell_sine)]
-    by_harmonic = np.stack([np.einsum("hl,hbk->lbk", table, one) for table, one in zip(tables, p)])
+    weights, even, quarter = random_weights(seen), seen.even, seen.n_psi // 4 + 1
+    p = partial_weights(weights)[:, :, 0]                           # (4, images, quarter, references), of even bins
+    tables = [table[:quarter].astype(float) for table in (even.cell_cosine, even.cell_cosine, even.cell_sine,
+                                                          even.cell_sine)]
+    by_harmonic = np.stack([np.einsum("hl,bhk->lbk", table, one) for table, one in zip(tables, p)])
     cells = all_cells(weights.reshape(IMAGES, 4, -1))
     sparse = even.spread_cells(cells, seen.v.astype(np.float32), 2)
     close(even.spread(by_harmonic, seen.v), sparse)
