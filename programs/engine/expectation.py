@@ -181,7 +181,8 @@ class Expectation:
         best_of_all = np.full(len(images), -np.inf, np.float32)
         half, scales = self._half_power(images), images.scales(self.references)
         for tile in self.grid.tiles(self.references):
-            g = self.grid.scores(images.x, self.templates.tile(tile, images.shifts), half[..., tile], self.seen.bins, self._spare)
+            templates = self.templates.tile(tile, images.shifts)
+            g = self.grid.scores(images.x, templates, half[..., tile], self.seen.bins, self._spare)
             best = np.empty((2, len(images), g.shape[-1]), np.float32)
             if images.near is None:
                 kernels.best_of_rows(g, self.mirror, best)
@@ -286,8 +287,9 @@ class Expectation:
             keys = images.near.only(keys)
         image, row, angle, score, gain = empty_cells(len(keys))
         counts.fine_cells += len(keys)
-        counts.fine_rows += grid.score_cells(keys, images.x, self.templates.harmonics.reshape(-1, *grid.disk.shape), half,
-                                             self.seen.bins, (image, row, angle, score))
+        templates = self.templates.harmonics.reshape(-1, *grid.disk.shape)
+        counts.fine_rows += grid.score_cells(keys, images.x, templates, half, self.seen.bins,
+                                             (image, row, angle, score))
         logp = np.empty(len(keys), np.float32)
         cell_kernels.weigh_scores(image, row, score, self.prior.reshape(2, -1), images.scales(self.references),
                                   len(grid.shifts), np.float32(self.noise.kappa), np.float32(self.noise.nu),

@@ -1,7 +1,7 @@
 """All shifted references of a search, in the order in memory that it reads them in.
 
-ByShift is what single cells are scored with, one template after the other; ByBin what matrix products are made of, whose
-operands OpenBLAS multiplies up to twice as fast when they need not be transposed and fit into the cache.
+ByShift is what single cells are scored with, one template after the other.  ByBin is what matrix products are made of:
+OpenBLAS multiplies matrices up to twice as fast when they need not be transposed and fit into the cache.
 """
 from dataclasses import dataclass
 

@@ -122,8 +122,8 @@ def test_strike_far(n_psi):
         for t in range(10):
             for m in range(2):
                 left = g[2 * m : 2 * m + 2, b, :, :, t]
-                np.testing.assert_allclose(np.sort(left[left > -np.inf]), np.sort(table[b, t, m][allowed[b, m, :, t % 5]]),
-                                           rtol=1e-4, atol=1e-5)
+                expected = table[b, t, m][allowed[b, m, :, t % 5]]
+                np.testing.assert_allclose(np.sort(left[left > -np.inf]), np.sort(expected), rtol=1e-4, atol=1e-5)
 
 
 # ---- posteriors
