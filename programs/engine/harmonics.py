@@ -8,15 +8,20 @@ turn about z mixes stands together and is one slice for a matrix product:
 
 With x and a two such vectors, the score of x turned by w about z against a is
 
-    <Z(w) x, a> = sum_m cos(m w) <x_m, a_m> + sin(m w) <x_m, a'_m>,      a' = (sines, -cosines) of a:
+    <Z(w) x, a> = sum_m cos(m w) <x_m, a_m> + sin(m w) <x'_m, a_m>,      x' = (-sines, cosines) of x:
 
 two products per order, then a small cosine and sine transform gives every angle.  The adjoint is the same backwards.
+
+Half a turn about x leaves the cosines of even l - m and the sines of odd l - m as they are, and changes the sign of all
+others.  So the scores against two templates that are half a turn about x apart are the sum and the difference of the
+scores against two **halves** of either, one of the entries that stay and one of the others: half the operations.
 """
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
+from .compiled import kernel
 from .wigner import euler_zyz, exchanges
 
 TURNED_TOGETHER = 2**22        # numbers in flight while vectors are turned
@@ -49,17 +54,10 @@ class Orders:
     def size(self):
         return self.slices[-1].stop
 
-    @cached_property
+    @property
     def degrees(self):
         """Places int (2 l + 1, N_l) of each degree's components, in the order of :mod:`.wigner`."""
-        within = np.cumsum([0, *self.counts])                  # of (l, n) among the cosines of m = 0
-        places = []
-        for l, count in enumerate(self.counts):
-            component = np.arange(count)
-            cosines = [self.slices[m].start + within[l] - within[m] + component for m in range(l + 1)]
-            sines = [cosines[m] + self.widths[m] for m in range(1, l + 1)]
-            places.append(np.array([*cosines, *sines]).reshape(2 * l + 1, count))
-        return places
+        return _degrees(self)
 
     @cached_property
     def rising(self):
@@ -77,27 +75,32 @@ class Orders:
     # ---- turns ------------------------------------------------------------------------------------------------
 
     def turned(self, vectors, rotations):
-        """Vectors (B, P) of functions turned by rotations (B or 1, 3, 3): f(r) becomes f(R^-1 r)."""
+        """Vectors (B or 1, P) of functions turned by rotations (B or 1, 3, 3): f(r) becomes f(R^-1 r)."""
         out = np.empty((max(len(vectors), len(rotations)), self.size), vectors.dtype)
-        step = max(1, TURNED_TOGETHER // self.size)
+        step, turn = max(1, TURNED_TOGETHER // self.size), self._turn
+        if len(rotations) == 1 < len(vectors):
+            turn = self._turn_alike
         for start in range(0, len(out), step):
             part = slice(start, start + step)
-            self._turn(vectors if len(vectors) == 1 else vectors[part],
-                       rotations if len(rotations) == 1 else rotations[part], out[part])
+            turn(vectors if len(vectors) == 1 else vectors[part],
+                 rotations if len(rotations) == 1 else rotations[part], out[part])
         return out
 
     def _turn(self, vectors, rotations, out):
-        a, b, c = euler_zyz(rotations)
-        swaps = exchanges(self.highest)
-        waves = [_waves(angle, self.highest, out.dtype) for angle in (c, -b, a)]
+        turn = _Turn(rotations, self.highest, out.dtype)
         for l, places in enumerate(self.degrees):
-            if not places.size:
-                continue
-            swap = swaps[l].astype(out.dtype)
-            f = _about_z(vectors[:, places], l, waves[0])
-            for wave in waves[1:]:
-                f = _about_z(swap @ f, l, wave)
-            out[:, places] = f
+            if places.size:
+                out[:, places] = turn(vectors[:, places], l)
+
+    def _turn_alike(self, vectors, rotation, out):
+        """All by one rotation (1, 3, 3): a product with a matrix for each degree."""
+        turn, columns = _Turn(rotation, self.highest, out.dtype), np.ascontiguousarray(vectors.T)
+        turned = np.empty_like(columns)
+        for l, places in enumerate(self.degrees):
+            if places.size:
+                matrix = turn(np.eye(2 * l + 1, dtype=out.dtype)[None], l)[0]
+                turned[places] = (matrix @ columns[places].reshape(len(matrix), -1)).reshape(*places.shape, -1)
+        out[:] = turned.T
 
     def turned_about_z(self, vectors, angles):
         """The same for turns by ``angles`` (B,) about z only."""
@@ -114,39 +117,130 @@ class Orders:
 
     # ---- scores at all rotations about z, and their adjoint -------------------------------------------------------
 
-    def angular_table(self, angles):
-        """float32 (angles, 2 M + 1): cosines m = 0 ... M, then sines m = 1 ... M, of the angles in radians."""
-        phase = np.outer(angles, np.arange(len(self.counts)))
-        return np.concatenate([np.cos(phase), np.sin(phase[:, 1:])], 1).astype(np.float32)
-
-    def scores(self, x, templates, table, out=None):
-        """<Z(w) x, a> at all angles: float32 (angles, B, T) of x (B, P), templates (T, P).
-
-        table: of :meth:`angular_table`.
-        """
-        orders, shape = len(self.counts), (len(x), len(templates))
-        product = np.empty((table.shape[1], *shape), np.float32)
+    @cached_property
+    def staying(self):
+        """bool (P,): the entries that half a turn about x leaves as they are."""
+        order, sine = np.empty((2, self.size), int)
         for m, (part, width) in enumerate(zip(self.slices, self.widths)):
-            own, a = x[:, part], templates[:, part]
-            np.matmul(own, a.T, out=product[m])
-            if m:
-                swapped = np.concatenate([a[:, width:], -a[:, :width]], 1)
-                np.matmul(own, swapped.T, out=product[orders + m - 1])
-        out = np.empty((len(table), *shape), np.float32) if out is None else out
-        np.matmul(table, product.reshape(len(product), -1), out=out.reshape(len(table), -1))
-        return out
+            order[part] = m
+            sine[part] = np.arange(part.stop - part.start) >= width
+        return (self.degree - order + sine) % 2 == 0
+
+    @cached_property
+    def ahead(self):
+        """x' is x a quarter of a turn / m further: places int (P,) of its entries in x, and signs float32 (P,)."""
+        places, signs = np.arange(self.size), np.ones(self.size, np.float32)
+        for part, width in zip(self.slices[1:], self.widths[1:]):
+            places[part] = np.roll(places[part], width)
+            signs[part.start : part.start + width] = -1
+        return places, signs
+
+    def angular_table(self, angles):
+        """float32 (..., 2 M + 1): cosines m = 0 ... M, then sines m = 1 ... M, of the angles (...) in radians."""
+        phase = np.multiply.outer(angles, np.arange(len(self.counts)))
+        return np.concatenate([np.cos(phase), np.sin(phase[..., 1:])], -1).astype(np.float32)
+
+    def scores(self, x, templates, table):
+        """<Z(w) x, a> at all angles: float32 (parts, T, angles, B) of x (B, P) and the parts a of :class:`Compared`.
+
+        table: of :meth:`angular_table`, of angles that all templates share (angles,), or of each one's (angles, D), of
+        the first D templates, the next D, and so on.
+        """
+        table = table.reshape(len(table), -1, table.shape[-1]).transpose(1, 0, 2)           # (D, angles, 2 M + 1)
+        product = templates.products(x)
+        parts, waves, count, rows = product.shape
+        # one template at a time, whose products stay in the cache
+        product = product.reshape(parts, waves, -1, len(table), rows).transpose(0, 2, 3, 1, 4)
+        return np.matmul(table, product).reshape(parts, count, -1, rows)
 
     def spread(self, weights, x, table, sums):
         """Adjoint of :meth:`scores`: add x (B, P), turned by each angle and weighted by weights (angles, B, T), to sums
         (T, P)."""
-        orders, (count, width) = len(self.counts), weights.shape[1:]
-        folded = (table.T @ weights.reshape(len(table), -1)).reshape(-1, count, width)
-        for m, (part, half) in enumerate(zip(self.slices, self.widths)):
-            sums[:, part] += folded[m].T @ x[:, part]
-            if m:
-                crossed = folded[orders + m - 1].T @ x[:, part]
-                sums[:, part.start : part.start + half] -= crossed[:, half:]
-                sums[:, part.start + half : part.stop] += crossed[:, :half]
+        orders, (rows, count) = len(self.counts), weights.shape[1:]
+        folded = (table.T @ weights.reshape(len(table), -1)).reshape(-1, rows, count)
+        cosine, sine = folded[:orders], np.concatenate([np.zeros_like(folded[:1]), folded[orders:]])
+        of_orders = np.concatenate([cosine, sine], 1).transpose(0, 2, 1)                    # (M + 1, T, 2 B)
+        turned = np.empty((2, rows, self.size), np.float32)
+        lay_out(x, np.arange(self.size), *self.ahead, *turned)
+        turned = turned.reshape(2 * rows, -1)
+        for part, weight in zip(self.slices, of_orders):
+            sums[:, part] += weight @ turned[:, part]
+
+
+@lru_cache(maxsize=8)                   # the same layouts are made again and again
+def _degrees(orders):
+    within = np.cumsum([0, *orders.counts])                    # of (l, n) among the cosines of m = 0
+    places = []
+    for l, count in enumerate(orders.counts):
+        component = np.arange(count)
+        cosines = [orders.slices[m].start + within[l] - within[m] + component for m in range(l + 1)]
+        sines = [cosines[m] + orders.widths[m] for m in range(1, l + 1)]
+        places.append(np.array([*cosines, *sines]).reshape(2 * l + 1, count))
+    return places
+
+
+class Compared:
+    """Templates (T, P) of a layout, laid out for :meth:`Orders.scores`: whole, or in halves that may be added up.
+
+    halves: whether in two parts, the entries that half a turn about x leaves as they are and the others.
+    """
+
+    def __init__(self, layout, templates, halves=False):
+        self.layout, self.count, self.halves = layout, len(templates), halves
+        if halves:
+            places = [[np.flatnonzero(kept[part]) + part.start for part in layout.slices]
+                      for kept in (layout.staying, ~layout.staying)]
+            self._parts = [[np.take(templates, some, 1) for some in part] for part in places]
+        else:
+            places = [[np.arange(part.start, part.stop) for part in layout.slices]]
+            self._parts = [[templates[:, part] for part in layout.slices]]               # copies nothing
+        self._own = np.concatenate([some for part in places for some in part])
+        self._ahead, self._signs = layout.ahead[0][self._own], layout.ahead[1][self._own]
+
+    def __len__(self):
+        return self.count
+
+    def products(self, x):
+        """<x_m, a_m> of all orders, then <x'_m, a_m> of m = 1 ... M: float32 (parts, 2 M + 1, T, B) of x (B, P)."""
+        own, ahead = np.empty((2, len(x), len(self._own)), np.float32)
+        lay_out(x, self._own, self._ahead, self._signs, own, ahead)
+        orders, start = len(self._parts[0]), 0
+        out = np.empty((len(self._parts), 2 * orders - 1, self.count, len(x)), np.float32)
+        for part, product in zip(self._parts, out):
+            for m, vectors in enumerate(part):
+                order = slice(start, start + vectors.shape[1])
+                np.matmul(vectors, own[:, order].T, out=product[m])
+                if m:
+                    np.matmul(vectors, ahead[:, order].T, out=product[orders + m - 1])
+                start = order.stop
+        return out
+
+
+@kernel
+def lay_out(x, places, places_ahead, signs, own, ahead):
+    """Fill own (B, Q) with the entries of x (B, P) at places (Q,), and ahead (B, Q) with the signed ones ahead."""
+    for b in range(len(x)):
+        row = x[b]
+        for i in range(len(places)):
+            own[b, i] = row[places[i]]
+            ahead[b, i] = signs[i] * row[places_ahead[i]]
+
+
+class _Turn:
+    """Turns harmonics by rotations (B, 3, 3)."""
+
+    def __init__(self, rotations, highest, dtype):
+        a, b, c = euler_zyz(rotations)
+        self._swaps = exchanges(highest)
+        self._waves = [_waves(angle, highest, dtype) for angle in (c, -b, a)]
+
+    def __call__(self, f, l):
+        """f (B or 1, 2 l + 1, N) of degree l, turned: (B, 2 l + 1, N)."""
+        swap = self._swaps[l].astype(f.dtype)
+        f = _about_z(f, l, self._waves[0])
+        for wave in self._waves[1:]:
+            f = _about_z(swap @ f, l, wave)
+        return f
 
 
 def _waves(angles, highest, dtype):

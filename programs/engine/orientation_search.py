@@ -4,16 +4,23 @@ Orientations are A = B_d Rz(w_j) F: a particle is first turned by a frame F of i
 searches, its present orientation in local ones), then about z by one of the angles w, for which scores come together
 (:mod:`.harmonics`), then by one of a list of rotations B, which is done to the references instead: templates.  A
 particle's rows are its shifted copies in its frame.
+
+Grids of directions all round hold with each direction its opposite.  Templates of two such rotations are half a turn
+about an axis in the xy plane apart, and share their products (:mod:`.harmonics`).
 """
 from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
+from scipy.spatial import cKDTree
 
-from .compiled import kernel
+from .compiled import kernel, part
+from .harmonics import Compared
 
 CUT = 30.0                # lines of cells this far (in nats) below a particle's best weigh nothing
-MANY = 0.3                # share of such lines from which it pays to leave them out
 NEGLIGIBLE = 1e-6         # posterior mass that rows, or templates, may lose
+SAME = 1e-6               # distance of directions that are one
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,21 @@ class Orientations:
 
     def __len__(self):
         return len(self.matrices) * len(self.angles)
+
+    @cached_property
+    def opposites(self):
+        """Pairs of rotations B, C = B R towards opposite directions, R half a turn about an axis in the xy plane.
+
+        None where a rotation has no such mate; else numbers (D / 2,) of the Bs, of the Cs, and azimuths of the axes.
+        """
+        towards = self.matrices[:, :, 2]
+        distance, mate = cKDTree(towards).query(-towards)
+        number = np.arange(len(towards))
+        if (distance > SAME).any() or (mate[mate] != number).any():
+            return None
+        first = np.flatnonzero(number < mate)
+        turns = np.swapaxes(self.matrices[first], 1, 2) @ self.matrices[mate[first]]
+        return first, mate[first], np.arctan2(turns[:, 1, 0], turns[:, 0, 0]) / 2
 
     def matrix(self, d, angle, frame):
         """A (3, 3) of the d-th rotation and the angle-th turn in a frame (3, 3)."""
@@ -75,11 +97,53 @@ class Found:
 
 
 @dataclass
+class Chosen:
+    """Templates that particles are compared with.
+
+    numbers: int (T,) among all.  vectors, power: :class:`.harmonics.Compared`, whole or in halves; tables: of the
+    angles, for each.
+    """
+
+    numbers: np.ndarray
+    vectors: Compared
+    power: Compared
+    tables: tuple
+    _known: dict = field(init=False, repr=False, default_factory=dict)
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def scores(self, particle):
+        """Of a particle's rows: float32 (parts, T / parts, angles, S), parts to be added and subtracted."""
+        return self.vectors.layout.scores(particle.rows, self.vectors, self.tables[0])
+
+    def power_left(self, particle):
+        """What a particle's region leaves of the templates' power: float32 (T, angles).
+
+        Kept for regions that come again, as many as take the room of one particle's scores.
+        """
+        region = particle.weights.tobytes()
+        power = self._known.get(region)
+        if power is None:
+            power = self.power.layout.scores(particle.weights, self.power, self.tables[1])
+            if len(power) == 2:
+                add_and_subtract(*power)
+            power = power.reshape(len(self), -1)
+            if len(self._known) < len(particle.rows):
+                self._known[region] = power
+        return power
+
+    def forbidden(self, particle):
+        """Cells (templates, angles) that a particle must not have, as indices."""
+        return np.nonzero(particle.forbidden.T[self.numbers % particle.forbidden.shape[1]])
+
+
+@dataclass
 class Templates:
     """References turned by every rotation of a list, ready to be compared with particles.
 
     layout, coverage: :class:`.harmonics.Orders` of vectors and of weights; vectors: float32 (K D, P), times the noise's
-    precision; power: (K D, Pw); log_class: (K,); rotations: D; table, weight_table: of the angles.
+    precision; power: (K D, Pw); log_class: (K,); rotations: D; tables: of the angles, for vectors and for weights.
     """
 
     orientations: Orientations
@@ -89,10 +153,13 @@ class Templates:
     power: np.ndarray
     log_class: np.ndarray
     tables: tuple = field(init=False)
+    _laying_out: object = field(init=False, repr=False, default_factory=Lock)
 
     def __post_init__(self):
-        angles = self.orientations.angles
-        self.tables = self.layout.angular_table(angles), self.coverage.angular_table(angles)
+        self.tables = self._tables_of(self.orientations.angles)
+
+    def _tables_of(self, angles):
+        return self.layout.angular_table(angles), self.coverage.angular_table(angles)
 
     @classmethod
     def of(cls, ball, coverage, vectors, precision, log_class, orientations):
@@ -116,77 +183,109 @@ class Templates:
         """Log-probability of each of some templates' cells."""
         return (self.log_class[templates // self.rotations] - np.log(len(self.orientations))).astype(np.float32)
 
-    def log_posterior(self, particle, templates):
-        """Log-posteriors (angles, S, T) of a particle's cells, and the highest (angles, S) of each line of templates.
+    # ---- what particles are compared with ------------------------------------------------------------------------
+
+    def some(self, templates):
+        """:class:`Chosen` of templates int (T,)."""
+        these = _slice_of(templates)
+        return Chosen(templates, Compared(self.layout, self.vectors[these]),
+                      Compared(self.coverage, self.power[these]), self.tables)
+
+    def all(self):
+        """:class:`Chosen` of all templates, those towards opposite directions together."""
+        with self._laying_out:
+            return self._all
+
+    @cached_property
+    def _all(self):
+        opposites = self.orientations.opposites
+        return self.some(np.arange(len(self.vectors))) if opposites is None else self._in_pairs(*opposites)
+
+    def _in_pairs(self, first, second, axes):
+        """:class:`Chosen` of the pairs :attr:`Orientations.opposites`."""
+        numbers = np.concatenate([np.add.outer(np.arange(self.classes) * self.rotations, some).ravel()
+                                  for some in (first, second)])
+        ours, back = numbers[: len(numbers) // 2], -np.tile(axes, self.classes)
+        # the axis of half a turn is turned onto x, and particles by as much less
+        vectors, power = (Compared(layout, layout.turned_about_z(every[ours], back), halves=True)
+                          for layout, every in ((self.layout, self.vectors), (self.coverage, self.power)))
+        return Chosen(numbers, vectors, power, self._tables_of(np.subtract.outer(self.orientations.angles, axes)))
+
+    # ---- a particle's search ----------------------------------------------------------------------------------------
+
+    def log_posterior(self, particle, chosen):
+        """Log-posteriors (T, angles, S) of a particle's cells, and the highest (T, angles) of each line of rows.
 
         They lack what does not depend on the cell.
 
-        templates: int (T,) those looked at.
+        chosen: :class:`Chosen` templates.
         """
-        part = _slice_of(templates)
-        vectors, power = self.vectors[part], self.power[part]
-        scores = self.layout.scores(particle.rows, vectors, self.tables[0])
-        half = 0.5 * self.coverage.scores(particle.weights, power, self.tables[1])[:, 0]
+        scores = chosen.scores(particle)
+        of_lines = self.prior(chosen.numbers)[:, None] - 0.5 * chosen.power_left(particle)
         if particle.forbidden is not None:
-            forbidden = np.tile(particle.forbidden, self.classes)[:, templates]
-            half[forbidden] = np.inf
-        tops = np.empty(scores.shape[:2], np.float32)
-        to_log_posterior(scores, half, particle.prior.astype(np.float32), self.prior(templates), tops)
-        return scores, tops
+            of_lines[chosen.forbidden(particle)] = -np.inf
+        shape, tops = (*of_lines.shape, scores.shape[3]), np.empty(of_lines.shape, np.float32)
+        to_log_posterior(scores, of_lines, particle.prior.astype(np.float32), tops)
+        return scores.reshape(shape), tops
 
     def search(self, particle, templates=None):
         """The posterior of a particle over some templates (default: all): :class:`Found`."""
-        templates = np.arange(len(self.vectors)) if templates is None else templates
-        p, tops = self.log_posterior(particle, templates)
+        chosen = self.all() if templates is None else self.some(templates)
+        p, tops = self.log_posterior(particle, chosen)
         top = tops.max()
-        far = tops < top - CUT
-        np.subtract(p, top, out=p)
-        if far.mean() > MANY:
-            near = ~far
-            p[near] = np.exp(p[near])
-        else:
-            np.exp(p, out=p)
-        p[far] = 0
-        row_mass, template_mass = np.empty(p.shape[1]), np.empty(p.shape[2])
-        sum_up(p, row_mass, template_mass)
-        total = row_mass.sum()
-        return self._found(p, particle, templates, row_mass / total, template_mass / total, total, top)
+        lines = np.nonzero(tops >= top - CUT)
+        p = p[lines]
+        p -= top
+        np.exp(p, out=p)
+        return self._found(p, lines, particle, chosen.numbers, float(top))
 
     def best(self, particle, templates=None):
         """Instead of a posterior, all to the cell of highest constrained cross-correlation: :class:`Found`."""
-        templates = np.arange(len(self.vectors)) if templates is None else templates
-        part = _slice_of(templates)
-        scores = self.layout.scores(particle.rows, self.vectors[part], self.tables[0])
-        power = self.coverage.scores(particle.weights, self.power[part], self.tables[1])
-        norm = np.sqrt(np.maximum(power, 1e-6 * power.max()) * particle.power)
-        scores /= norm
+        chosen = self.all() if templates is None else self.some(templates)
+        scores, power = chosen.scores(particle), chosen.power_left(particle)
+        if len(scores) == 2:
+            add_and_subtract(*scores)
+        scores = scores.reshape(*power.shape, -1)
+        scores /= np.sqrt(np.maximum(power, 1e-6 * power.max()) * particle.power)[..., None]
         if particle.forbidden is not None:
-            scores[np.broadcast_to(np.tile(particle.forbidden, self.classes)[:, None, part], scores.shape)] = -np.inf
-        angle, row, t = np.unravel_index(scores.argmax(), scores.shape)
-        correlation = float(scores[angle, row, t])
-        k, d = divmod(int(templates[t]), self.rotations)
-        weights = np.zeros((len(scores), 1, 1), np.float32)
+            scores[chosen.forbidden(particle)] = -np.inf
+        t, angle, row = (int(i) for i in np.unravel_index(scores.argmax(), scores.shape))
+        correlation, number = float(scores[t, angle, row]), chosen.numbers[t]
+        k, d = divmod(int(number), self.rotations)
+        weights = np.zeros((scores.shape[1], 1, 1), np.float32)
         weights[angle] = 1
         row_mass = np.zeros(len(particle.rows))
         row_mass[row] = 1
-        return Found(weights, np.array([row]), templates[t : t + 1], np.eye(self.classes)[k], row_mass,
-                     (k, d, int(angle), int(row)), correlation, correlation)
+        return Found(weights, np.array([row]), np.array([number]), np.eye(self.classes)[k], row_mass,
+                     (k, d, angle, row), correlation, correlation)
 
-    def _found(self, p, particle, templates, row_mass, template_mass, total, top):
-        k_of, d_of = np.divmod(templates, self.rotations)
+    def _found(self, p, lines, particle, numbers, top):
+        """:class:`Found` of the weights p (L, S) of some lines (template, angle)."""
+        template, angle = lines
+        line_mass, row_mass = p.sum(1, dtype=float), p.sum(0, dtype=float)
+        total = row_mass.sum()
+        template_mass = np.bincount(template, line_mass, len(numbers)) / total
+        row_mass /= total
+        k_of = numbers // self.rotations
         class_mass = np.bincount(k_of, template_mass, self.classes)
         chosen = int(class_mass.argmax())
-        mine = np.flatnonzero(k_of == chosen)
+        mine = np.flatnonzero(k_of[template] == chosen)
+        line, row = np.unravel_index(p[mine].argmax(), (len(mine), p.shape[1]))
+        line = mine[line]
+        best = chosen, int(numbers[template[line]] % self.rotations), int(angle[line]), int(row)
         rows, kept = _heaviest(row_mass), _heaviest(template_mass)
-        # the best cell of a class lies in its heaviest templates and rows, or within rounding of the best that does
-        mine = mine[np.isin(mine, kept)] if np.isin(mine, kept).any() else mine
-        cells = p[:, rows[:, None], mine]
-        angle, row, t = np.unravel_index(cells.argmax(), cells.shape)
-        best = chosen, int(d_of[mine[t]]), int(angle), int(rows[row])
-        weights = p[:, rows[:, None], kept] / np.float32(total)
-        likelihood = float(top) + np.log(total) + particle.constant
-        return Found(weights, rows, templates[kept], class_mass, row_mass, best, float(cells[angle, row, t] / total),
-                     likelihood)
+        weights = self._of_heaviest(p / np.float32(total), lines, rows, kept)
+        likelihood = top + np.log(total) + particle.constant
+        return Found(weights, rows, numbers[kept], class_mass, row_mass, best, float(p[line, row] / total), likelihood)
+
+    def _of_heaviest(self, p, lines, rows, kept):
+        """Weights (angles, S', T') of some rows and of the templates ``kept``, of weights p (L, S) of lines."""
+        template, angle = lines
+        weights = np.zeros((len(self.orientations.angles), len(rows), len(kept)), np.float32)
+        place = np.minimum(np.searchsorted(kept, template), len(kept) - 1)
+        found = np.flatnonzero(kept[place] == template)
+        weights[angle[found], :, place[found]] = p[found[:, None], rows]
+        return weights
 
     def spread(self, particle, found):
         """What a particle adds to its significant templates: (T', P) of its rows, (T', Pw) of its weights."""
@@ -229,39 +328,31 @@ def _slice_of(indices):
     return indices
 
 
-@kernel
-def to_log_posterior(scores, half, prior_row, prior_template, tops):
-    """Turn scores (n, S, T) into log-posteriors: less half the power left (n, T), plus priors.
+@part
+def add_and_subtract(a, b):
+    """Replace a and b, float32 of one shape, by a + b and a - b."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    for i in range(len(a)):
+        one, other = a[i], b[i]
+        a[i] = one + other
+        b[i] = one - other
 
-    tops: (n, S) to fill with the highest of each line.
+
+@kernel
+def to_log_posterior(scores, of_lines, of_rows, tops):
+    """Turn scores (parts, T / parts, n, S), their parts added and subtracted, into log-posteriors (T, n, S).
+
+    of_lines: (T, n), and of_rows: (S,), what is added.  tops: (T, n) to fill with the highest of each line.
     """
-    n, rows, width = scores.shape
-    for a in range(n):
-        for s in range(rows):
-            line, less, more = scores[a, s], half[a], prior_row[s]
-            best = np.float32(-np.inf)
-            for t in range(width):
-                value = line[t] - less[t] + more + prior_template[t]
-                line[t] = value
-                best = value if value > best else best
-            tops[a, s] = best
-
-
-@kernel
-def sum_up(p, row_mass, template_mass):
-    """Add up weights p (n, S, T) over all but rows, and over all but templates."""
-    n, rows, width = p.shape
-    row_mass[:] = 0
-    template_mass[:] = 0
-    line_sum = np.zeros(width, np.float32)
-    for a in range(n):
-        line_sum[:] = 0
-        for s in range(rows):
-            line = p[a, s]
-            total = np.float32(0)
-            for t in range(width):
-                total += line[t]
-                line_sum[t] += line[t]
-            row_mass[s] += total
-        for t in range(width):
-            template_mass[t] += line_sum[t]
+    parts, count, n, rows = scores.shape
+    for t in range(count):
+        for a in range(n):
+            if parts == 2:
+                add_and_subtract(scores[0, t, a], scores[1, t, a])
+            for i in range(parts):
+                line, more, best = scores[i, t, a], of_lines[i * count + t, a], np.float32(-np.inf)
+                for s in range(rows):
+                    value = line[s] + of_rows[s] + more
+                    line[s] = value
+                    best = value if value > best else best
+                tops[i * count + t, a] = best

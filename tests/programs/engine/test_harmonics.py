@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mlalign.programs.engine import harmonics
-from mlalign.programs.engine.harmonics import Orders
+from mlalign.programs.engine.harmonics import Compared, Orders
 from mlalign.tests.programs.engine.volume_scenes import some_rotations, turn_about_z, written_out
 
 LAYOUTS = [(2, 2, 2, 2, 2), (4, 3, 2, 2, 1, 1), (3, 0, 3, 0, 3), (0, 2, 0, 1), (1,), (2, 1, 0)]
@@ -88,19 +88,38 @@ def test_turns_about_z_are_turns(layout):
 
 # ---- scores at all angles
 
+def by_angle(scores):
+    """Scores (T, angles, B) as (angles, B, T)."""
+    return scores.transpose(1, 2, 0)
+
+
 @pytest.mark.parametrize("angles", ANGLES, ids=len)
 def test_scores_are_inner_products_of_turned_vectors(layout, angles):
     x, templates = vectors(layout, 3, 1), vectors(layout, 5, 2)
-    found = layout.scores(x, templates, layout.angular_table(angles))
-    assert found.dtype == np.float32 and found.shape == (len(angles), 3, 5)
-    np.testing.assert_allclose(found, explicit_scores(layout, x, templates, angles), atol=2e-5)
+    found = layout.scores(x, Compared(layout, templates), layout.angular_table(angles))
+    assert found.dtype == np.float32 and found.shape == (1, 5, len(angles), 3)
+    np.testing.assert_allclose(by_angle(found[0]), explicit_scores(layout, x, templates, angles), atol=2e-5)
 
 
-def test_scores_go_where_they_are_wanted(layout):
-    table = layout.angular_table([0.1, 0.2])
-    x, templates, out = vectors(layout, 2, 1), vectors(layout, 3, 2), np.empty((2, 2, 3), np.float32)
-    assert layout.scores(x, templates, table, out=out) is out
-    np.testing.assert_array_equal(out, layout.scores(x, templates, table))
+@pytest.mark.parametrize("angles", ANGLES, ids=len)
+def test_halves_are_the_scores_of_templates_half_a_turn_apart(layout, angles):
+    x, templates = vectors(layout, 3, 1), vectors(layout, 4, 2)
+    found = layout.scores(x, Compared(layout, templates, halves=True), layout.angular_table(angles))
+    assert found.shape == (2, 4, len(angles), 3)
+    opposite = layout.turned(templates, np.diag([1.0, -1, -1])[None])
+    for ours, theirs in ((found[0] + found[1], templates), (found[0] - found[1], opposite)):
+        np.testing.assert_allclose(by_angle(ours), explicit_scores(layout, x, theirs, angles), atol=3e-5)
+
+
+@pytest.mark.parametrize("halves", [False, True])
+def test_templates_may_have_angles_of_their_own(layout, halves):
+    """The first two, and the next two, have the same."""
+    angles, x, templates = np.array([[0.1, -2.0], [1.0, 0.4], [3.0, 9.0]]), vectors(layout, 3, 1), vectors(layout, 4, 2)
+    compared = Compared(layout, templates, halves)
+    found = layout.scores(x, compared, layout.angular_table(angles))
+    for t in range(4):
+        expected = layout.scores(x, compared, layout.angular_table(angles[:, t % 2]))
+        np.testing.assert_allclose(found[:, t], expected[:, t], atol=1e-5)
 
 
 @pytest.mark.parametrize("angles", ANGLES, ids=len)
@@ -122,5 +141,6 @@ def test_spread_is_the_adjoint_of_scores(layout):
     weights = rng.standard_normal((3, 3, 5)).astype(np.float32)
     sums = np.zeros((5, layout.size), np.float32)
     layout.spread(weights, x, table, sums)
-    forth = np.vdot(weights, layout.scores(x, templates, table).astype(float))
+    scores = by_angle(layout.scores(x, Compared(layout, templates), table)[0])
+    forth = np.vdot(weights, scores.astype(float))
     assert np.vdot(sums.astype(float), templates) == pytest.approx(forth, rel=1e-5, abs=1e-4)

@@ -1,4 +1,5 @@
 """One particle's posterior, against residuals of references put into every pose, cell by cell."""
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from mlalign.programs.engine.ball import Ball
 from mlalign.programs.engine.coverage import Coverage
 from mlalign.programs.engine.missing import EVERYTHING, Region
 from mlalign.programs.engine.orientation_search import CUT, NEGLIGIBLE, Orientations, Particle, Templates
+from mlalign.programs.engine.sphere import directions, towards
 from mlalign.tests.programs.engine.volume_scenes import Blobs3, some_rotations, tilted_weight, turn_about_z
 
 N = 16
@@ -83,6 +85,11 @@ def wedge():
     return Scene(REGIONS["wedge"], FRAMES["own"])
 
 
+def by_cell(table, scene):
+    """A table (K D, angles, S) as one (angles, S, K, D)."""
+    return table.transpose(1, 2, 0).reshape(scene.shape).astype(float)
+
+
 def whole(found, scene):
     """Posterior weights of all cells, (angles, S, K D), of those of the significant ones."""
     angles, shifts, classes, rotations = scene.shape
@@ -100,15 +107,31 @@ def test_orientations_are_turns_between_two_rotations():
     np.testing.assert_allclose(orientations.matrix(2, 1, frame), expected, atol=1e-12)
 
 
+def test_rotations_towards_opposite_directions_are_half_a_turn_apart():
+    grid = np.random.default_rng(2).permutation(directions(30))
+    orientations = Orientations(some_rotations(7)[0] @ towards(grid) @ turn_about_z(0.3), np.zeros(1))
+    first, second, axes = orientations.opposites
+    assert sorted([*first, *second]) == list(range(len(grid)))
+    for one, other, axis in zip(orientations.matrices[first], orientations.matrices[second], axes):
+        half_turn = turn_about_z(axis) @ np.diag([1, -1, -1]) @ turn_about_z(-axis)
+        np.testing.assert_allclose(one @ half_turn, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 5])
+def test_rotations_without_an_opposite_are_not_paired(lacking):
+    grid = np.delete(directions(45), lacking, 0)
+    assert Orientations(towards(grid), np.zeros(1)).opposites is None
+
+
 # ---- posteriors
 
 def test_log_posteriors_are_residuals_and_priors(case):
     scene = case.scene
-    found, tops = scene.templates.log_posterior(scene.particle, np.arange(8))
-    found = found.reshape(scene.shape).astype(float)
+    found, tops = scene.templates.log_posterior(scene.particle, scene.templates.some(np.arange(8)))
+    assert (tops == found.max(2)).all()
+    found = by_cell(found, scene)
     # the particle's own power is a constant that they leave out
     np.testing.assert_allclose(found, case.cells + 0.5 * scene.power, rtol=1e-4, atol=2e-3)
-    assert (tops == found.reshape(*tops.shape, -1).max(2)).all()
 
 
 def test_the_cells_are_different_enough_for_these_tests(case):
@@ -150,7 +173,7 @@ def test_a_noise_of_many_colours(wedge):
     precision = np.linspace(3, 0.2, len(wedge.ball.k)) / wedge.sigma**2
     templates = Templates.of(wedge.ball, wedge.coverage, wedge.vectors, precision, np.log(FRACTIONS),
                              wedge.orientations)
-    found, _ = templates.log_posterior(wedge.particle, np.arange(8))
+    found, _ = templates.log_posterior(wedge.particle, templates.some(np.arange(8)))
     for angle, s, k, d in ((0, 0, 0, 0), (1, 3, 1, 2), (4, 2, 1, 3)):
         turn = turn_about_z(wedge.orientations.angles[angle])
         reference = wedge.ball.layout.turned(wedge.vectors[k : k + 1], (wedge.orientations.matrices[d] @ turn).T[None])
@@ -158,16 +181,45 @@ def test_a_noise_of_many_colours(wedge):
         seen = np.abs(wedge.ball.transforms(wedge.ball.layout.turned(reference, wedge.frame.T[None]))[0])**2
         left = (seen * wedge.weights[1] * wedge.ball.points.weights[:, None] * wedge.ball.weight * precision).sum()
         prior = np.log(FRACTIONS[k]) - np.log(len(wedge.orientations)) + PRIOR[s]
-        assert found[angle, s, 4 * k + d] == pytest.approx(cross - left / 2 + prior, rel=1e-4, abs=2e-3)
+        assert found[4 * k + d, angle, s] == pytest.approx(cross - left / 2 + prior, rel=1e-4, abs=2e-3)
+
+
+@pytest.mark.parametrize("region", ["wedge", "weight"])
+def test_templates_in_pairs_are_those_one_by_one(region):
+    """Log-posteriors and the best correlation of a grid that holds every direction's opposite."""
+    scene = Scene(REGIONS[region], FRAMES["own"])
+    grid = Orientations(towards(directions(30)), scene.orientations.angles)
+    templates = Templates.of(scene.ball, scene.coverage, scene.vectors, scene.precision, np.log(FRACTIONS), grid)
+    together, apart = templates.all(), templates.some(np.arange(len(templates.vectors)))
+    assert together.vectors.halves and not apart.vectors.halves
+    forbidden = np.random.default_rng(3).random((len(grid.angles), len(grid.matrices))) < 0.3
+    for particle in (scene.particle, scene.seen(SHIFTS, PRIOR, forbidden)):
+        (found, tops), (expected, highest) = (templates.log_posterior(particle, chosen) for chosen in (together, apart))
+        np.testing.assert_allclose(found, expected[together.numbers], rtol=1e-5, atol=2e-3)
+        np.testing.assert_allclose(tops, highest[together.numbers], rtol=1e-5, atol=2e-3)
+        best, plain = templates.best(particle), templates.best(particle, apart.numbers)
+        assert best.best == plain.best and best.templates == plain.templates
+        assert best.peak == pytest.approx(plain.peak, rel=1e-4)
+
+
+def test_the_power_left_is_kept_for_regions_that_come_again(wedge):
+    chosen = wedge.templates.some(np.arange(8))
+    first = chosen.power_left(wedge.particle)
+    assert chosen.power_left(wedge.seen(SHIFTS, PRIOR)) is first
+    others = [replace(wedge.particle, weights=factor * wedge.particle.weights) for factor in (2, 3, 4, 5, 6, 7)]
+    for factor, other in zip((2, 3, 4, 5, 6, 7), others):
+        np.testing.assert_allclose(chosen.power_left(other), factor * first, rtol=1e-4)
+    # no more than a particle has rows
+    assert [chosen.power_left(other) is chosen.power_left(other) for other in others] == [True] * 4 + [False] * 2
 
 
 # ---- significant cells
 
 def test_little_of_the_posterior_is_left_out(case):
     scene = case.scene
-    p, tops = scene.templates.log_posterior(scene.particle, np.arange(8))
+    p, tops = scene.templates.log_posterior(scene.particle, scene.templates.all())
     p = np.exp(np.maximum(p.astype(float) - tops.max(), -CUT))
-    mass = p / p.sum()
+    mass = (p / p.sum()).transpose(1, 2, 0)
     kept = mass[:, case.found.rows[:, None], case.found.templates].sum()
     assert 1 - kept < 3 * NEGLIGIBLE
 
