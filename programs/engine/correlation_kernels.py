@@ -1,4 +1,4 @@
-"""Compiled inner loops of the coarse maximum-correlation search (see :mod:`.correlation`) and of averages.
+"""Inner loops, most of them compiled, of the coarse maximum-correlation search (see :mod:`.correlation`) and averages.
 
 With x and a the harmonics of an image and a template (:mod:`.rings`), P0 = sum xr ar, P1 = sum xi ai,
 P2 = sum xr ai and P3 = sum xi ar over the rings of a harmonic q, the correlation with the template turned by psi is
@@ -17,7 +17,7 @@ import numpy as np
 from .compiled import fast, inlined, kernel
 
 SECTORS = 8
-COLUMNS = 4096          # pairs transformed together: what fits the caches
+SMALL = 10**6           # multiplications of a product that BLAS makes without copying its matrices first
 
 
 @kernel
@@ -30,27 +30,15 @@ def gather(inverse, table, factor):
             out[i] = values[places[i]]
 
 
-@fast
 def transform(product, cosine, sine, even, g):
-    """g (8, H, C) of products (4, Q, C) of C pairs, the first ``even`` of Q even orders; cosine, sine: (H, Q).
-
-    The number of even and of odd orders is a multiple of four.
-    """
+    """g (8, H, C) of products (4, Q, C) of C pairs, the first ``even`` of Q even orders; cosine, sine: (H, Q)."""
     half, orders = cosine.shape
-    for start in range(0, product.shape[2], COLUMNS):
-        stop = min(start + COLUMNS, product.shape[2])
+    together = max(64, SMALL // (half * max(even, orders - even)) // 64 * 64)
+    for start in range(0, product.shape[2], together):
+        pairs = slice(start, start + together)
         for plane in range(SECTORS):
-            p, wave = product[plane % 4], cosine if plane % 4 < 2 else sine
-            first, last = (0, even) if plane < 4 else (even, orders)
-            for h in range(half):
-                out, w = g[plane, h, start:stop], wave[h]
-                out[:] = 0
-                for q in range(first, last, 4):
-                    w0, w1, w2, w3 = w[q], w[q + 1], w[q + 2], w[q + 3]
-                    p0, p1 = p[q, start:stop], p[q + 1, start:stop]
-                    p2, p3 = p[q + 2, start:stop], p[q + 3, start:stop]
-                    for t in range(len(out)):
-                        out[t] += w0 * p0[t] + w1 * p1[t] + w2 * p2[t] + w3 * p3[t]
+            wave, some = cosine if plane % 4 < 2 else sine, slice(even) if plane < 4 else slice(even, None)
+            np.matmul(wave[:, some], product[plane % 4, some, pairs], out=g[plane, :, pairs])
 
 
 @fast

@@ -99,6 +99,18 @@ def test_coarse_scores_are_correlations(exhaustive):
         assert got == pytest.approx(expected, abs=2e-3 * (PHANTOMS[k].image(N) ** 2).sum())
 
 
+@pytest.mark.parametrize("small", [10**6, 12 * 150, 1])            # all pairs together, 128, 64
+def test_products_become_sums_over_even_and_over_odd_orders(monkeypatch, small):
+    monkeypatch.setattr(kernels, "SMALL", small)
+    rng, even = np.random.default_rng(1), 4
+    product, (cosine, sine) = rng.standard_normal((4, 7, 200)), rng.standard_normal((2, 3, 7))
+    g = np.full((8, 3, 200), np.nan, np.float32)
+    kernels.transform(*(a.astype(np.float32) for a in (product, cosine, sine)), even, g)
+    for plane, wave in enumerate((cosine, cosine, sine, sine)):
+        np.testing.assert_allclose(g[plane], wave[:, :even] @ product[plane, :even], atol=1e-5)
+        np.testing.assert_allclose(g[4 + plane], wave[:, even:] @ product[plane, even:], atol=1e-5)
+
+
 def test_the_best_of_sectors_and_where_it_is():
     rng = np.random.default_rng(4)
     half, count, references, shifts = 4, 3, 2, 8
