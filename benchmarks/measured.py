@@ -47,15 +47,15 @@ def counted_products():
         counted.flops += estimator.counts.flops
 
     def of_scores(orders, x, templates, table, *rest):
-        of_orders(orders, len(x), len(templates), len(table))
+        of_orders(orders, len(x), len(templates), len(table), 2 if templates.halves else 1)
 
     def of_spread(orders, weights, x, table, sums):
         of_orders(orders, len(x), len(sums), len(table))
 
-    def of_orders(orders, rows, templates, angles):
+    def of_orders(orders, rows, templates, angles, parts=1):
         lengths = sum((part.stop - part.start) * (2 if m else 1) for m, part in enumerate(orders.slices))
         counted.add(rows, templates, lengths)
-        counted.add(angles, 2 * orders.highest + 1, rows, templates)
+        counted.add(parts, angles, 2 * orders.highest + 1, rows, templates)
 
     def of_rings(search, x, templates, *rest):
         counted.add(4, *x.shape[1:], templates.shape[3])
