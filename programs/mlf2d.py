@@ -10,7 +10,7 @@ from .engine.references import aligned
 from .engine.spectral import Regularisation, SpectralModel, SpectralStatistics, power_spectra
 from .engine.spectral_estimator import SpectralEstimator
 from .engine.spectral_pass import Optics
-from .engine.starts import corrected_start, random_start, start_maxres
+from .engine.starts import random_start, start_maxres
 from .engine.visibility import EvenHarmonics
 from .errors import UserError
 from .ml2d import Classification
@@ -84,9 +84,8 @@ class SpectralClassification(Classification):
         options = self.options
         white = self._white(estimator.workers)
         highest = self.limits.fixed or self.limits.first or self._finest
-        model = random_start(white, self.references, options.noise, options.offset, options.restarts, rng, self.log,
-                             min(start_maxres(self.source.size), highest), self._splits, self.inputs.fractions)
-        model = corrected_start(estimator, white, model, rng, self.log, highest, self._splits)
+        model = random_start(estimator, self.references, options.noise, options.offset, options.restarts, rng, self.log,
+                             highest, self._splits, self.inputs.fractions, white)
         estimator.enter(self.limits.fixed or self.limits.first or estimator.maxres)
         estimator.shift_radius = None
         return model

@@ -15,7 +15,8 @@ from .templates import by_bin
 
 MEMBERS = 400             # particles of a class looked at to judge a split or a merger
 FEWEST_MEMBERS = 20       # that can be split
-LOCAL_ITERATIONS = 6      # of EM on the members of a class
+LOCAL_ITERATIONS = 16     # of EM on the members of a class, at most: two views come apart slowly
+LOCALLY_SETTLED = 0.03    # nats per member and iteration below which that has settled
 SPLITS = 4                # most heterogeneous classes looked at to be split
 MERGERS = 3               # pairs of similar classes looked at
 COMPONENTS = 4            # principal components that members are told apart by
@@ -72,8 +73,8 @@ def heterogeneity(estimator, model, particles, rows, k, rng):
     """How much the aligned members of class k vary beyond noise, and two groups among them.
 
     Returns (gain, labels, :class:`Members` looked at, their rows), or None for too few members.  The gain is the
-    variance along the first principal component above what noise alone gives (the Marchenko-Pastur edge), in units of
-    the noise variance, times the number of members.
+    variance along the first principal component that noise does not explain, in units of the noise variance, times the
+    number of members; not above 0 where noise alone may explain it all.
     """
     members = rows[particles.ref[rows] == k]
     if len(members) < FEWEST_MEMBERS:
@@ -81,9 +82,10 @@ def heterogeneity(estimator, model, particles, rows, k, rng):
     chosen = _sample(members, rng)
     looked_at = estimator.members(model, particles, chosen, k)
     components = _principal_components(looked_at.features)
-    edge = (1 + np.sqrt(estimator.disk.dimension / len(chosen))) ** 2
-    gain = len(members) * (components[:, 0].var(ddof=1) - edge)
-    return *estimator.ranks.agree((gain, _two_groups(components))), looked_at, chosen
+    variance = components.var(0, ddof=1)
+    signal = signal_variance(variance, estimator.disk.dimension / len(chosen))
+    groups = _two_groups(components * np.sqrt(np.maximum(signal, 0) / variance) if signal[0] > 0 else components)
+    return *estimator.ranks.agree((len(members) * signal[0], groups)), looked_at, chosen
 
 
 def _principal_components(features):
@@ -91,6 +93,18 @@ def _principal_components(features):
     centred = features - features.mean(0)
     variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     return vectors[:, : -COMPONENTS - 1 : -1] * np.sqrt(np.maximum(variance[: -COMPONENTS - 1 : -1], 0))
+
+
+def signal_variance(variance, dimensions):
+    """What signals have of the variance along principal components, in units of the noise's.
+
+    dimensions: of the vectors, for each vector.  Noise alone reaches the Marchenko-Pastur edge, and a signal of the
+    variance s appears as (1 + s) (1 + dimensions / s) (Baik and Silverstein, J. Multivariate Anal. 97:1382, 2006).
+    Where there is less than the edge, the result is what is missing, below 0.
+    """
+    beyond = variance - (1 + np.sqrt(dimensions)) ** 2
+    both = variance - 1 - dimensions            # s + dimensions / s
+    return np.where(beyond > 0, (both + np.sqrt(np.maximum(both**2 - 4 * dimensions, 0))) / 2, beyond)
 
 
 def _two_groups(components):
@@ -118,9 +132,9 @@ def split_class(estimator, model, particles, rows, k, rng):
     if found is None:
         return None
     _, label, looked_at, chosen = found
-    alone = estimator.run(model.only([k]), chosen, 2, fixed=ALONE)[1]
+    alone = estimator.run(model.only([k]), chosen, LOCAL_ITERATIONS, LOCALLY_SETTLED, ALONE)[1]
     parts = np.stack([looked_at.average(label == part) for part in (0, 1)])
-    pair, likelihood, _ = estimator.run(model.only([k, k], parts), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    pair, likelihood, _ = estimator.run(model.only([k, k], parts), chosen, LOCAL_ITERATIONS, LOCALLY_SETTLED, ALONE)
     members = np.count_nonzero(particles.ref[rows] == k)
     return Split(k, (likelihood - alone) * members / len(chosen), pair.polar)
 
@@ -132,8 +146,8 @@ def merge_classes(estimator, model, particles, rows, first, second, rng):
     if not len(members):
         return Merger(larger, smaller, 0.0, model.polar[larger])
     chosen = _sample(members, rng)
-    apart = estimator.run(model.only([first, second]), chosen, 2, fixed=ALONE)[1]
-    together, likelihood, _ = estimator.run(model.only([larger]), chosen, LOCAL_ITERATIONS, fixed=ALONE)
+    apart = estimator.run(model.only([first, second]), chosen, LOCAL_ITERATIONS, LOCALLY_SETTLED, ALONE)[1]
+    together, likelihood, _ = estimator.run(model.only([larger]), chosen, LOCAL_ITERATIONS, LOCALLY_SETTLED, ALONE)
     return Merger(larger, smaller, (apart - likelihood) * len(members) / len(chosen), together.polar[0])
 
 

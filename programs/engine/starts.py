@@ -25,15 +25,16 @@ FIRST_ITERATIONS = 8          # of EM before these divide
 GROWTH_ITERATIONS = 4         # after each division
 FEW = 0.125                   # of the classes, that are not worth these iterations
 START_ITERATIONS = 16         # of classes that are as many as they will be
-STAGE_ITERATIONS = 4          # at each later stage, before classes are split
+SETTLING_ITERATIONS = 8       # at the second stage, before classes are moved: similar views come apart slowly
+STAGE_ITERATIONS = 4          # at each later stage
 SETTLED = 0.03                # nats per image and iteration below which a short run has settled
 IMAGES_PER_CLASS = 100        # looked at by random starts
 FEWEST_IMAGES = 2000
 MOVE_ITERATIONS = 5           # of EM before a move is judged by its likelihood
-FIRST_TRIALS, LATER_TRIALS = 10, 4       # of moves, at the first stage and at the later ones
+TRIALS = 10                   # of moves, in a start
 PATIENCE = 2                  # moves that may fail in a row
-WORTHWHILE = 0.02             # nats per image that a move must gain, or it counts as failed (and is kept if positive)
-HOPELESS = -0.05              # nats per image: moves that promise less, split and merger judged alone, are not tried
+WORTHWHILE = 0.02             # nats per image that a move must gain to be kept: as much may be noise's
+HOPELESS = -0.01              # nats per image: moves that promise less, split and merger judged alone, are not tried
 MOST_MOVED = 32               # classes: of more, a move changes little and costs as much as iterations of all
 UNCHANGED = 0.2               # share of a class's members that may change before it is judged anew
 
@@ -48,40 +49,62 @@ def looked_at(total, classes, rng):
     return np.sort(rng.permutation(total)[: max(FEWEST_IMAGES, IMAGES_PER_CLASS * classes)])
 
 
-def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxres=0.5, split=True, fractions=None):
+def random_start(estimator, count, sigma, sigma_offset, restarts, rng, log, maxres=0.5, split=True, fractions=None,
+                 white=None):
     """The most likely of ``restarts`` short runs from averages of random subsets: a model of ``count`` classes.
 
     split: begin with a few, which divide as the resolution grows, and move those that are not needed where they are.
     All on a random subset of the images when there are many.  Returns the model on the disk the estimator is left
-    with: that of the last stage, or ``maxres``.  log: called with lines for the run's log.
+    with: that of the last stage, or ``maxres``.  log: called with lines for the run's log.  white: for a
+    :class:`.spectral_estimator.SpectralEstimator`, the :class:`.estimator.Estimator` of the phase-flipped images.  It
+    finds the first classes, which are then corrected for the CTF: EM with CTFs collapses from random averages.
     """
-    total, size = estimator.source.count, estimator.source.size
+    total = estimator.source.count
     rows = looked_at(total, count, rng)
     kept = rows if len(rows) < total else None
+    stages = sorted({min(maxres, radius / estimator.source.size) for radius in STAGES})
     split = split and count > 1
     grows = split and fractions is None and count > FIRST_CLASSES
     first, iterations = (FIRST_CLASSES, FIRST_ITERATIONS) if grows else (count, START_ITERATIONS)
-    estimator.enter(min(maxres, start_maxres(size)), quick=True, rows=kept)
+    finder = estimator if white is None else white
+    finder.enter(stages[0], quick=True, rows=kept)
+    if white is not None:
+        estimator.enter(stages[0], quick=True, rows=kept)
     best = None
     for attempt in range(restarts):
-        estimator.shift_radius = None
-        averages = subset_averages(estimator, rows, first, rng)
-        model = estimator.initial_model(averages, sigma, sigma_offset, fractions)
-        state = _grown(estimator, estimator.run(model, rows, iterations, SETTLED), rows, count, rng)
+        finder.shift_radius = estimator.shift_radius = None
+        averages = subset_averages(finder, rows, first, rng)
+        state = finder.run(finder.initial_model(averages, sigma, sigma_offset, fractions), rows, iterations, SETTLED)
+        if white is not None:
+            state = estimator.run(estimator.corrected(state[0], white, rows), rows, iterations, SETTLED)
+        state = _grown(estimator, state, rows, count, rng)
         log(f"start {attempt + 1} of {restarts}: log-likelihood {state[1]:.1f}, "
             f"class sizes {sizes(state[0], len(rows))}")
         if best is None or state[1] > best[1]:
             best = state
-    state = best
-    if split:
-        state = _improved(estimator, state, rows, count, FIRST_TRIALS, rng, log)
-        for radius in STAGES[1:]:
-            if estimator.maxres < min(maxres, radius / size):
-                estimator.enter(min(maxres, radius / size), quick=True, rows=kept)
-                state = estimator.run(state[0].on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-                state = _grown(estimator, state, rows, count, rng)
-                state = _improved(estimator, state, rows, count, LATER_TRIALS, rng, log)
-    return _grown(estimator, state, rows, count, rng, anyway=True)[0]
+    if split or white is not None:
+        best = _sharpened(estimator, best, rows, kept, stages, count, split, rng, log)
+    return _grown(estimator, best, rows, count, rng, anyway=True)[0]
+
+
+def _sharpened(estimator, state, rows, kept, stages, count, split, rng, log):
+    """(model, log-likelihood, particles) at the last of the ``stages``; the estimator has entered the first.
+
+    split: more classes divide where there are too few, and are moved, once.  That is at the second stage: at the first,
+    similar views are hardly told apart, and at the last, a view that falls between the coarse poses seems to be worth
+    two classes.
+    """
+    judged = stages[min(1, len(stages) - 1)]
+    for stage in stages:
+        done = stage > judged and state[0].references == count
+        if stage > stages[0]:
+            estimator.enter(stage, quick=True, rows=kept)
+            iterations = SETTLING_ITERATIONS if stage == judged else STAGE_ITERATIONS
+            state = estimator.run(state[0].on(estimator.disk), rows, iterations, SETTLED)
+            state = _grown(estimator, state, rows, count, rng)
+        if split and stage >= judged and not done:
+            state = _improved(estimator, state, rows, count, rng, log)
+    return state
 
 
 def _grown(estimator, state, rows, count, rng, anyway=False):
@@ -111,34 +134,11 @@ def _halves(label, members):
     return np.stack([members.average(label == part) for part in (0, 1)]), label.mean()
 
 
-def _improved(estimator, state, rows, count, trials, rng, log):
+def _improved(estimator, state, rows, count, rng, log):
     """A state after moves of classes, once there are as many as wanted, and not too many."""
     if state[0].references < count or count > MOST_MOVED:
         return state
-    return Improvement(estimator, rows, rng, log).run(state, trials)
-
-
-def corrected_start(estimator, white, model, rng, log, maxres=0.5, split=True):
-    """A start with CTF correction from class averages without it, with poor classes split anew as it sharpens.
-
-    estimator: a :class:`.spectral_estimator.SpectralEstimator`.  model: of averages of phase-flipped images, on the
-    disk that ``white``, their estimator, is at.  Other arguments as for :func:`random_start`.
-    """
-    total, size = estimator.source.count, estimator.source.size
-    rows = looked_at(total, model.references, rng)
-    estimator.enter(white.maxres, quick=True)
-    state = estimator.run(estimator.corrected(model, white, rows), rows, START_ITERATIONS, SETTLED)
-    log(f"corrected for the CTF: log-likelihood {state[1]:.1f}, class sizes {sizes(state[0], len(rows))}")
-    split = split and model.references > 1
-    if split:
-        state = Improvement(estimator, rows, rng, log).run(state, FIRST_TRIALS)
-    for radius in STAGES[1:]:
-        if estimator.maxres < min(maxres, radius / size):
-            estimator.enter(min(maxres, radius / size), quick=True)
-            state = estimator.run(state[0].on(estimator.disk), rows, STAGE_ITERATIONS, SETTLED)
-            if split:
-                state = Improvement(estimator, rows, rng, log).run(state, LATER_TRIALS)
-    return state[0]
+    return Improvement(estimator, rows, rng, log).run(state, TRIALS)
 
 
 class Improvement:
@@ -158,6 +158,7 @@ class Improvement:
         With many classes several moves are tried together, fewer of them after a trial that gained little.
         """
         together, failures = moved_together(state[0].references), 0
+        worthwhile = WORTHWHILE * len(self.rows)
         moves = control = None
         for _ in range(trials):
             moves = self._moves(*state) if moves is None else moves
@@ -169,21 +170,18 @@ class Improvement:
             model = state[0]
             for split, merger in chosen:
                 model = moved(model, split, merger)
-            trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS, goal=control[1])
+            trial = self.estimator.run(model, self.rows, MOVE_ITERATIONS, goal=control[1] + worthwhile)
             gain = trial[1] - control[1]
+            kept = gain > worthwhile
             self.log(f"to {self.estimator.maxres:.3f}/px: {_in_words(chosen)}: log-likelihood {gain:+.1f}, "
-                     f"{'kept' if gain > 0 else 'dropped'}, class sizes {sizes(trial[0], len(self.rows))}")
-            if gain > WORTHWHILE * len(self.rows):
-                failures = 0
+                     f"{'kept' if kept else 'dropped'}, class sizes {sizes(trial[0], len(self.rows))}")
+            if kept:
+                state, control, moves, failures = trial, None, None, 0
+                self.kept += 1
             elif together > 1:
                 together //= 2
             else:
-                failures += 1
-            if gain > 0:
-                state, control, moves = trial, None, None
-                self.kept += 1
-            else:
-                moves = moves[1:]
+                moves, failures = moves[1:], failures + 1
         return control or state
 
     def _moves(self, model, likelihood, particles):

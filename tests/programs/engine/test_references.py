@@ -17,6 +17,7 @@ from mlalign.programs.engine.references import (
     heterogeneity,
     merge_classes,
     moved,
+    signal_variance,
     similar_pairs,
     split_class,
     subset_averages,
@@ -115,6 +116,19 @@ def test_heterogeneity_tells_the_groups_of_a_mixed_class(estimator, truth, mixed
     agreement = (label == (truth.ref[rows] == 2)).mean()
     assert max(agreement, 1 - agreement) > 0.95
     assert mixture > 500 and pure < 0                  # a pure class varies no more than noise does
+
+
+@pytest.mark.parametrize("planted_variance", [2.0, 6.0])
+def test_signal_variance_of_few_vectors(planted_variance):
+    """Of as many vectors as dimensions, where the variance along the first component is far above the signal's."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(600, 600))
+    vectors[:, 0] *= np.sqrt(1 + planted_variance)
+    variance = np.linalg.svd(vectors - vectors.mean(0), compute_uv=False)[:3] ** 2 / 599
+    found = signal_variance(variance, 1.0)
+    assert variance[0] > planted_variance + 1.5
+    assert found[0] == pytest.approx(planted_variance, rel=0.15)
+    assert (found[1:] < 0.1).all()
 
 
 def test_a_mixed_class_splits_into_its_two_phantoms(estimator, truth, mixed):

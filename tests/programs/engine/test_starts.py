@@ -13,7 +13,7 @@ from mlalign.programs.engine.em import Particles
 from mlalign.programs.engine.estimator import Estimator, Settings
 from mlalign.programs.engine.spectral import power_spectra
 from mlalign.programs.engine.spectral_estimator import SpectralEstimator
-from mlalign.programs.engine.starts import Improvement, corrected_start, random_start, sizes, start_maxres
+from mlalign.programs.engine.starts import Improvement, random_start, sizes, start_maxres
 from mlalign.programs.scoring import adjusted_rand_index
 from mlalign.tests.programs.engine.blobs import DISTINCT, Stack, planted
 from mlalign.tests.programs.engine.spectral_scenes import micrographs
@@ -83,6 +83,22 @@ def test_moves_lead_out_of_a_trap(estimator, truth):
     for line in lines:
         parent, freed = re.search(r"split class (\d+), merge \d+ and (\d+)", line).groups()
         assert parent != freed
+
+
+def test_moves_that_gain_little_are_not_kept(estimator, truth, monkeypatch):
+    """Twice what the right move gains is asked for."""
+    estimator.enter(MAXRES, quick=True)
+    references = [phantom.image(32) for phantom in DISTINCT[:3]] + [DISTINCT[0].image(32, 2.0)]
+    model = estimator.initial_model(estimator.disk.polar(np.stack(references)), truth.sigma, OFFSET)
+    stuck = estimator.run(model, ROWS, 12)
+    moved = Improvement(estimator, ROWS, np.random.default_rng(1), str)
+    gain = moved.run(stuck, 1)[1] - stuck[1]
+    assert moved.kept == 1
+    monkeypatch.setattr(starts, "WORTHWHILE", 2 * gain / COUNT)
+    lines = []
+    left = Improvement(estimator, ROWS, np.random.default_rng(1), lines.append)
+    left.run(stuck, 8)
+    assert left.kept == 0 and "dropped" in lines[0] and len(lines) <= starts.PATIENCE
 
 
 def test_moves_revive_one_of_two_classes(two_phantoms):
@@ -269,68 +285,82 @@ def behind_ctfs():
     workers.close()
 
 
-def test_corrected_starts_reach_the_truth(behind_ctfs):
+def start_with_ctfs(behind_ctfs, seed, split):
+    """The estimator that a start of three classes leaves behind, and its model."""
+    made, white = behind_ctfs.estimators()
+    model = random_start(made, 3, behind_ctfs.truth.images.std(), 1.5, 1, np.random.default_rng(seed), str, MAXRES,
+                         split, white=white)
+    return made, model
+
+
+def test_starts_with_ctfs_reach_the_truth(behind_ctfs):
     """Its likelihood to 0.3 nats an image, from random references."""
     made, _ = behind_ctfs.estimators()
     made.enter(MAXRES)
     agreement, best = behind_ctfs.judged(made, made.initial_model(made.disk.polar(behind_ctfs.references), 1.5))
     assert agreement == 1
     for seed in (0, 1):
-        rng, (made, white) = np.random.default_rng(seed), behind_ctfs.estimators()
-        sigma = behind_ctfs.truth.images.std()
-        averages = random_start(white, 3, sigma, 1.5, 1, rng, str, start_maxres(32), split=False)
-        model = corrected_start(made, white, averages, rng, str, MAXRES, split=False)
-        agreement, likelihood = behind_ctfs.judged(made, model)
+        agreement, likelihood = behind_ctfs.judged(*start_with_ctfs(behind_ctfs, seed, split=False))
         assert agreement > 0.98 and likelihood > best - 0.3
 
 
-def test_corrected_starts_split_poor_classes_anew(behind_ctfs, monkeypatch):
+def test_classes_divide_once_they_are_corrected(behind_ctfs, monkeypatch):
+    monkeypatch.setattr(starts, "FIRST_CLASSES", 1)
+    seen, run = [], SpectralEstimator.run
+
+    def noted(self, model, *arguments, **more):
+        seen.append(model.references)
+        return run(self, model, *arguments, **more)
+
+    monkeypatch.setattr(SpectralEstimator, "run", noted)
+    made, model = start_with_ctfs(behind_ctfs, 1, split=True)
+    assert seen[:3] == [1, 2, 3]
+    assert behind_ctfs.judged(made, model)[0] > 0.98
+
+
+def test_moves_lead_out_of_a_trap_behind_ctfs(behind_ctfs):
     """Averages with two classes for one phantom and one for two."""
-    monkeypatch.setattr(starts, "FIRST_TRIALS", 2)
-    monkeypatch.setattr(starts, "LATER_TRIALS", 0)
     made, white = behind_ctfs.estimators()
     first, second, third = behind_ctfs.references
     averages = behind_ctfs.averages(white, np.stack([first, first[::-1], second + third]))
-    rng, lines = np.random.default_rng(1), []
-    trapped = corrected_start(made, white, averages, rng, str, MAXRES, split=False)
-    assert behind_ctfs.judged(made, trapped)[0] < 0.8
-    free = corrected_start(made, white, averages, rng, lines.append, MAXRES)
-    assert behind_ctfs.judged(made, free)[0] > 0.98
-    assert lines[0].startswith("corrected for the CTF: log-likelihood ") and any("kept" in line for line in lines)
+    made.enter(MAXRES, quick=True)
+    stuck = made.run(made.corrected(averages, white, behind_ctfs.rows), behind_ctfs.rows, 12)
+    assert behind_ctfs.judged(made, stuck[0])[0] < 0.8
+    made.enter(MAXRES, quick=True)
+    model = Improvement(made, behind_ctfs.rows, np.random.default_rng(1), str).run(stuck, 2)[0]
+    assert behind_ctfs.judged(made, model)[0] > 0.98
 
 
 @pytest.fixture
 def stages(behind_ctfs, monkeypatch):
-    """A function that makes a corrected start without EM: where it went, and the resolutions improved at."""
+    """A function that makes a start with CTFs without EM: where it went, and the resolutions improved at."""
     def go(maxres, split=True):
         made, white = behind_ctfs.estimators()
-        averages = behind_ctfs.averages(white, behind_ctfs.references)
         seen = SimpleNamespace(entered=[], improved=[], rows=[], estimator=made)
         enter = made.enter
-        monkeypatch.setattr(made, "enter", lambda resolution, quick=False: (seen.entered.append(resolution),
-                                                                            enter(resolution, quick)))
-        monkeypatch.setattr(made, "run", lambda model, rows, *_: seen.rows.append(rows) or (model, 0.0, None))
+        monkeypatch.setattr(made, "enter", lambda resolution, quick=False, rows=None: (
+            seen.entered.append(resolution), enter(resolution, quick, rows)))
+        for one in (made, white):
+            monkeypatch.setattr(one, "run", lambda model, rows, *_: seen.rows.append(rows) or (model, 0.0, None))
         monkeypatch.setattr(Improvement, "run", lambda self, state, trials: seen.improved.append(made.maxres) or state)
-        seen.model = corrected_start(made, white, averages, np.random.default_rng(1), str, maxres, split)
+        seen.model = random_start(made, 3, behind_ctfs.truth.images.std(), 2.0, 1, np.random.default_rng(1), str,
+                                  maxres, split, white=white)
         return seen
 
     return go
 
 
-@pytest.mark.parametrize("maxres, expected", [(0.5, [0.25, 0.35, 0.49]), (0.4, [0.25, 0.35, 0.4])])
-def test_corrected_starts_grow_as_they_sharpen(stages, maxres, expected):
+@pytest.mark.parametrize("maxres, expected", [(0.5, [0.25, 0.35, 0.49]), (0.4, [0.25, 0.35, 0.4]), (0.25, [0.25])])
+def test_starts_with_ctfs_grow_as_they_sharpen(stages, maxres, expected):
+    """Classes are moved once, at the second resolution, or at the only one."""
     seen = stages(maxres)
     np.testing.assert_allclose(seen.entered, expected)
-    np.testing.assert_allclose(seen.improved, expected)
+    np.testing.assert_allclose(seen.improved, expected[:2][-1:])
     assert seen.model.disk is seen.estimator.disk
     assert not stages(maxres, split=False).improved
 
 
-def test_corrected_starts_improve_once_at_a_resolution(stages):
-    assert stages(0.25).improved == [0.25]
-
-
-def test_corrected_starts_look_at_a_sample(stages, monkeypatch):
+def test_starts_with_ctfs_look_at_a_sample(stages, monkeypatch):
     monkeypatch.setattr(starts, "FEWEST_IMAGES", 40)
     monkeypatch.setattr(starts, "IMAGES_PER_CLASS", 20)
     for rows in stages(0.5).rows:
