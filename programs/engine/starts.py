@@ -23,6 +23,7 @@ STAGES = 8 * GROWTH ** np.arange(3)      # Fourier pixels (box times highest fre
 FIRST_CLASSES = 4             # that a start begins with
 FIRST_ITERATIONS = 8          # of EM before these divide
 GROWTH_ITERATIONS = 4         # after each division
+OVERSIZE = 2                  # times the mean size of classes when they are enough: then one is not of one view
 FEW = 0.125                   # of the classes, that are not worth these iterations
 START_ITERATIONS = 16         # of classes that are as many as they will be
 SETTLING_ITERATIONS = 8       # at the second stage, before classes are moved: similar views come apart slowly
@@ -110,23 +111,37 @@ def _sharpened(estimator, state, rows, kept, stages, count, split, rng, log):
 def _grown(estimator, state, rows, count, rng, anyway=False):
     """(model, log-likelihood, particles) after the most varied classes have divided, until there are ``count``.
 
-    Classes that vary no more than noise makes them do not, and when there are few others a higher resolution will tell
-    more; unless ``anyway``: then even random images become classes where there are not enough that can divide.
+    Classes that vary no more than noise makes them do not, unless they are far too large, and when there are few others
+    a higher resolution will tell more; unless ``anyway``: then even random images become classes where there are not
+    enough that can divide.
     """
     while (present := state[0].references) < count:
         model, _, particles = state
         varied = {k: found for k in range(present)
                   if (found := heterogeneity(estimator, model, particles, rows, k, rng))
-                  and 0 < found[1].mean() < 1 and (anyway or found[0] > 0)}
-        chosen = sorted(varied, key=lambda k: -varied[k][0])[: min(count - present, -(-present // 2))]
+                  and 0 < found[1].mean() < 1}
+        blurred = _blurred(varied, particles.ref[rows], OVERSIZE * len(rows) / count)
+        chosen = blurred + sorted((k for k in varied if k not in blurred and (anyway or varied[k][0] > 0)),
+                                  key=lambda k: -varied[k][0])
+        chosen = chosen[: min(count - present, -(-present // 2))]
         if len(chosen) < min(count - present, max(1, int(FEW * present))) and not anyway:
             break
         if chosen:
-            model = divided(model, {k: _halves(*varied[k][1:3]) for k in chosen})
+            labels = {k: rng.permutation(len(varied[k][1])) % 2 if k in blurred else varied[k][1] for k in chosen}
+            model = divided(model, {k: _halves(labels[k], varied[k][2]) for k in chosen})
         else:
             model = model.with_more(subset_averages(estimator, rows, count - present, rng))
         state = estimator.run(model, rows, GROWTH_ITERATIONS, SETTLED)
     return state
+
+
+def _blurred(varied, ref, largest):
+    """Classes of more than ``largest`` members whose variance noise explains all the same.
+
+    They are many views, aligned to an average too blurred to show them: EM tells them apart from halves at random.
+    """
+    sizes = np.bincount(ref)
+    return [k for k, found in varied.items() if found[0] <= 0 and sizes[k] > largest]
 
 
 def _halves(label, members):

@@ -204,12 +204,26 @@ def test_classes_that_vary_no_more_than_noise_wait_for_a_higher_resolution(truth
     """Where there is none, they divide all the same: as many classes as were asked for."""
     judge = starts.heterogeneity
     monkeypatch.setattr(starts, "heterogeneity", lambda *arguments: (-1.0, *judge(*arguments)[1:]))
+    monkeypatch.setattr(starts, "OVERSIZE", 9)
     estimator.enter(MAXRES, quick=True)
     references = np.stack([phantom.image(32) for phantom in DISTINCT[:2]])
     model = estimator.initial_model(estimator.disk.polar(references), truth.sigma, OFFSET)
     state = estimator.run(model, ROWS, 4)
     assert starts._grown(estimator, state, ROWS, 3, np.random.default_rng(1))[0].references == 2
     assert starts._grown(estimator, state, ROWS, 3, np.random.default_rng(1), anyway=True)[0].references == 3
+
+
+def test_classes_that_are_far_too_large_divide_although_they_seem_uniform(truth, estimator, monkeypatch):
+    """At random, and EM finds the two views in one of them, which an average too blurred to align to has hidden."""
+    judge = starts.heterogeneity
+    monkeypatch.setattr(starts, "heterogeneity", lambda *arguments: (-1.0, *judge(*arguments)[1:]))
+    estimator.enter(MAXRES, quick=True)
+    model = estimator.initial_model(estimator.disk.polar(DISTINCT[0].image(32)[None]), truth.sigma, OFFSET)
+    state = estimator.run(model, ROWS, 4)
+    for count, grown in ((2, 1), (3, 2)):                      # a class of twice the mean size may well be one view
+        found = starts._grown(estimator, state, ROWS, count, np.random.default_rng(1))
+        assert found[0].references == grown
+    assert found[1] > state[1] + 500
 
 
 def test_classes_of_images_that_are_all_alike(truth):
