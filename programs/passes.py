@@ -85,7 +85,8 @@ class Passes:
             running, = self.block_statistics or [None]
             running = blended(running, fresh, self._blocks_seen, len(blocks))
             self.blocks_seen, self.block_statistics = self._blocks_seen + 1, [running]
-            self.model = estimator.maximise(self.model, running, self._centred)
+            self.model = _filtered(estimator.maximise(self.model, running, self._centred),
+                                   estimator.ranks.agree(_agreement(estimator, running)))
             fresh = replace(fresh, half_sums=np.zeros(1))     # they do not add up from one resolution to another
             told = fresh if told is None else told + fresh
             if number < len(blocks):
@@ -98,9 +99,7 @@ class Passes:
     def _grow_within_pass(self, estimator):
         self.stage_iterations += 1
         if not self.grown and self.stage_iterations >= STAGE_BLOCKS:
-            running, = self.block_statistics
-            frc = resolution.smooth_correlation(running.half_sums, running.half_weights, estimator.disk)
-            if self._raise_resolution(estimator, frc):
+            if self._raise_resolution(estimator, _agreement(estimator, self.block_statistics[0])):
                 self.log(f"iteration {self.iteration:3d}: on to {estimator.maxres:.3f}/px")
 
     def _incremental_pass(self, estimator):
@@ -185,6 +184,22 @@ def dealt(count, parts, together=1024, rng=None):
     runs = np.array_split(np.arange(count), max(parts, -(-count // together)))
     order = np.arange(len(runs)) if rng is None else rng.permutation(len(runs))
     return [np.concatenate([runs[i] for i in np.sort(order[part::parts])]) for part in range(parts)]
+
+
+def _agreement(estimator, statistics):
+    """Fourier ring correlation (K, rings) of the averages of two halves."""
+    return resolution.smooth_correlation(statistics.half_sums, statistics.half_weights, estimator.disk)
+
+
+def _filtered(model, frc):
+    """The model with averages weighted, ring by ring, by what of them is signal: 2 FRC / (1 + FRC), frc: (K, rings).
+
+    The next block's images have no part in an average's noise, which so makes them less likely, in classes of few images
+    most of all: without the filter these lose their images from block to block.  Averages of one half are left alone.
+    """
+    frc = np.clip(frc, 0, 1)
+    weight = np.where(frc.any(1, keepdims=True), 2 * frc / (1 + frc), 1)
+    return replace(model, polar=(model.polar * weight[:, :, None]).astype(np.complex64))
 
 
 def _what_matters(options):

