@@ -145,7 +145,7 @@ def print_machine():
     """One line on the machine and the libraries that decide the speed."""
     with open("/proc/cpuinfo") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown CPU")
-    blas = {f"{library['internal_api']} {library['version']} {library.get('architecture', '')}" for library in threadpool_info()
-            if library["user_api"] == "blas"}
+    blas = {f"{library['internal_api']} {library['version']} {library.get('architecture', '')}"
+            for library in threadpool_info() if library["user_api"] == "blas"}
     print(f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
           f"NumPy {np.__version__}, {', '.join(sorted(blas))}\n")

@@ -85,21 +85,22 @@ class Passes:
             running, = self.block_statistics or [None]
             running = blended(running, fresh, self._blocks_seen, len(blocks))
             self.blocks_seen, self.block_statistics = self._blocks_seen + 1, [running]
-            self.model = _filtered(estimator.maximise(self.model, running, self._centred),
-                                   estimator.ranks.agree(_agreement(estimator, running)))
+            frc = estimator.ranks.agree(resolution.smooth_correlation(running.half_sums, running.half_weights,
+                                                                      estimator.disk))
+            self.model = _filtered(estimator.maximise(self.model, running, self._centred), frc)
             fresh = replace(fresh, half_sums=np.zeros(1))     # they do not add up from one resolution to another
             told = fresh if told is None else told + fresh
             if number < len(blocks):
-                self._grow_within_pass(estimator)
+                self._grow_within_pass(estimator, frc)
             self._keep(estimator, number, blocks, told)
         # averages of what is remembered, and what was found of every image
         return replace(self.block_statistics[0].scaled(told.count), count=told.count, peak=told.peak,
                        log_likelihood=told.log_likelihood, class_mass=told.class_mass)
 
-    def _grow_within_pass(self, estimator):
+    def _grow_within_pass(self, estimator, frc):
         self.stage_iterations += 1
         if not self.grown and self.stage_iterations >= STAGE_BLOCKS:
-            if self._raise_resolution(estimator, _agreement(estimator, self.block_statistics[0])):
+            if self._raise_resolution(estimator, frc):
                 self.log(f"iteration {self.iteration:3d}: on to {estimator.maxres:.3f}/px")
 
     def _incremental_pass(self, estimator):
@@ -186,19 +187,15 @@ def dealt(count, parts, together=1024, rng=None):
     return [np.concatenate([runs[i] for i in np.sort(order[part::parts])]) for part in range(parts)]
 
 
-def _agreement(estimator, statistics):
-    """Fourier ring correlation (K, rings) of the averages of two halves."""
-    return resolution.smooth_correlation(statistics.half_sums, statistics.half_weights, estimator.disk)
-
-
 def _filtered(model, frc):
     """The model with averages weighted, ring by ring, by what of them is signal: 2 FRC / (1 + FRC), frc: (K, rings).
 
-    The next block's images have no part in an average's noise, which so makes them less likely, in classes of few images
-    most of all: without the filter these lose their images from block to block.  Averages of one half are left alone.
+    The next block's images have no part in an average's noise, which so makes them less likely, in classes of few
+    images most of all: without the filter these lose their images from block to block.  Averages whose halves agree
+    nowhere, or of one half alone, are left as they are.
     """
-    frc = np.clip(frc, 0, 1)
-    weight = np.where(frc.any(1, keepdims=True), 2 * frc / (1 + frc), 1)
+    weight = resolution.of_all(frc)
+    weight = np.where(weight.any(1, keepdims=True), weight, 1)
     return replace(model, polar=(model.polar * weight[:, :, None]).astype(np.complex64))
 
 

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import UserError
 
+SMALL_PRODUCT = 10**6     # multiplications of a matrix product that OpenBLAS makes without copying its operands first
 PACKAGE = "'cupy-cuda12x<14'"     # later ones want NumPy 2, which Scipion does not have yet
 
 

@@ -14,10 +14,10 @@ sector   a quarter of the circle, of the plain template (0 ... 3) or of its mirr
 """
 import numpy as np
 
+from .backend import SMALL_PRODUCT
 from .compiled import fast, inlined, kernel
 
 SECTORS = 8
-SMALL = 10**6           # multiplications of a product that BLAS makes without copying its matrices first
 
 
 @kernel
@@ -33,7 +33,7 @@ def gather(inverse, table, factor):
 def transform(product, cosine, sine, even, g):
     """g (8, H, C) of products (4, Q, C) of C pairs, the first ``even`` of Q even orders; cosine, sine: (H, Q)."""
     half, orders = cosine.shape
-    together = max(64, SMALL // (half * max(even, orders - even)) // 64 * 64)
+    together = max(64, SMALL_PRODUCT // (half * max(even, orders - even)) // 64 * 64)
     for start in range(0, product.shape[2], together):
         pairs = slice(start, start + together)
         for plane in range(SECTORS):

@@ -93,9 +93,8 @@ class Expectation:
 
     def __init__(self, grid, polar, log_class, sigma_offset, noise, coarse=None, significance=1e-9, pool=map,
                  harmonics=1):
-        self.grid, self.noise = grid, noise
+        self.grid, self.noise, self.coarse = grid, noise, coarse
         self.references = len(polar)
-        self.coarse = coarse
         self.templates = self._build_templates(polar, pool)
         self.seen = EvenHarmonics(grid.disk, harmonics)
         self.power = self.seen.expand(np.abs(polar.astype(np.complex128)) ** 2) * self.seen.metric

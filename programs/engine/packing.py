@@ -7,7 +7,7 @@ class Packing:
 
     On ``angles`` angles an order q cannot be told from angles - q, whose correlations are conjugate: both share a row.
 
-    orders: (Q,), even ones first, ``even`` of them; both numbers are multiples of four, filled up with nothing.
+    orders: (Q,), even ones first, ``even`` of them.
     """
 
     def __init__(self, rings, last, angles):
@@ -20,7 +20,7 @@ class Packing:
                 sign = 1 if folded <= angles // 2 else -1
                 rows[parity][min(folded, angles - folded) // 2].append((place, place + count, sign))
         rows = [[row for row in some if row] for some in rows]
-        even, odd = (-(-len(some) // 4) * 4 for some in rows)
+        even, odd = map(len, rows)
         self.orders, self.even = np.concatenate([2 * np.arange(even), 2 * np.arange(odd) + 1]), even
         width = max(len(row) for some in rows for row in some)
         self._table = np.zeros((2, len(self.orders), width), int)

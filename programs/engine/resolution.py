@@ -64,5 +64,10 @@ def wiener(fsc, threshold=FRC_THRESHOLD):
     """
     below = np.flatnonzero(fsc < threshold)
     known = np.arange(len(fsc)) < (below[0] if len(below) else len(fsc))
-    fsc = np.clip(fsc, 0, 1)
-    return np.where(known, 2 * fsc / (1 + fsc), 0.0)
+    return np.where(known, of_all(fsc), 0.0)
+
+
+def of_all(correlation):
+    """2 FSC / (1 + FSC): the correlation of halves, below 0 taken for 0, as that of all the data with the truth."""
+    correlation = np.clip(correlation, 0, 1)
+    return 2 * correlation / (1 + correlation)

@@ -21,13 +21,13 @@ from functools import cached_property
 
 import numpy as np
 
+from .backend import SMALL_PRODUCT
 from .cell_kernels import accumulate_cells, score_cells
 from .disk import Disk
 from .shifting import Shifts, filled
 
 SHIFTS = 32           # shifts of a reference made, or taken back, by a worker at a time
 TILE = 256            # templates scored together
-MULTIPLICATIONS = 10**6     # in one matrix product: up to there OpenBLAS does not copy its operands first
 
 
 def shift_grid(radius, step=1):
@@ -160,7 +160,7 @@ class Grid:
         kept, passing = spare or (Spare(), Spare())
         width = templates.shape[-1]
         g = kept.take((4, len(x), 2, self.quarter, width))
-        step = max(1, MULTIPLICATIONS // (width * int(self.disk.widths.max())))
+        step = max(1, SMALL_PRODUCT // (width * int(self.disk.widths.max())))
         step = -(-len(x) // -(-len(x) // step))            # chunks of like size
         product = passing.take((step, 2, self.quarter, width))
         for start in range(0, len(x), step):

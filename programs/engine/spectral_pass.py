@@ -172,8 +172,8 @@ class SpectralEStep(EStep):
         sums = np.zeros((references, 2, *even.metric.shape))
         cosine, sine = even.cell_cosine[: self.grid.quarter], even.cell_sine[: self.grid.quarter]
         for tile, weights in block.dense:
-            # only even harmonics occur
-            by_reference = weights[:, :, 0].reshape(*weights[:, :, 0].shape[:3], tile.stop - tile.start, -1).sum(-1)
+            of_even = weights[:, :, 0]                                  # no other harmonics occur
+            by_reference = of_even.reshape(*of_even.shape[:3], tile.stop - tile.start, -1).sum(-1)
             products = np.stack([np.einsum("hl,bhk->lbk", table, one)
                                  for table, one in zip((cosine, cosine, sine, sine), by_reference)])
             sums[tile] += even.spread(products, images.visibility)

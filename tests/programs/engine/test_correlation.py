@@ -101,7 +101,7 @@ def test_coarse_scores_are_correlations(exhaustive):
 
 @pytest.mark.parametrize("small", [10**6, 12 * 150, 1])            # all pairs together, 128, 64
 def test_products_become_sums_over_even_and_over_odd_orders(monkeypatch, small):
-    monkeypatch.setattr(kernels, "SMALL", small)
+    monkeypatch.setattr(kernels, "SMALL_PRODUCT", small)
     rng, even = np.random.default_rng(1), 4
     product, (cosine, sine) = rng.standard_normal((4, 7, 200)), rng.standard_normal((2, 3, 7))
     g = np.full((8, 3, 200), np.nan, np.float32)
