@@ -11,7 +11,7 @@ from .engine import resolution
 from .engine.backend import Workers, open_device
 from .engine.em import Particles
 from .engine.estimator import Estimator, Settings
-from .engine.model import Fixed, signal_change
+from .engine.model import Fixed, noise_share, signal_change
 from .engine.parallel import ALONE, run_on, started
 from .engine.starts import Improvement, looked_at, moved_together, random_start, start_maxres
 from .errors import UserError
@@ -23,6 +23,8 @@ from .passes import Passes
 from .running import duration, tell
 
 SETTLED_SHARE = 0.02       # particles changing class below which a resolution has given what it can
+WITHIN_NOISE = 0.05        # of the power of a reference's noise: a change that is not worth another iteration
+SMALLEST_CHANGE = 5e-5     # of references, relative, at which a run ends in any case, unless --eps says otherwise
 LONGEST_STAGE = 8          # iterations at one resolution before growing anyway
 
 
@@ -194,18 +196,39 @@ class Classification(Passes, Resumable):
         statistics = self._em(estimator)
         change = signal_change(old.on(self.model.disk), self.model)
         changed = float(np.mean(previous != self.particles.ref))
-        still = self.ranks.agree(bool((change <= self.options.eps).all()))
-        settled = not in_blocks and (still or (self._many and changed <= SETTLED_SHARE))
         result = self._result(statistics, change, changed)
+        settled = self.ranks.agree(None if in_blocks else self._settled(result, changed))
         revived = self._revive(estimator, statistics)
         self.stage_iterations += 1
-        self.converged = self.grown and not revived and settled
+        self.converged = self.grown and not revived and settled is not None
         if not self.grown and not revived:
             self._grow(estimator, result.frc, 0 if in_blocks else changed)
         self._report(estimator, result, started)
         if self.converged:
-            self.log(f"converged: no reference changed by more than {self.options.eps:g}"
-                     + (f", or at most {SETTLED_SHARE:.0%} of the images changed class" if self._many else ""))
+            self.log(f"converged: {settled}")
+
+    def _settled(self, result, changed):
+        """Why another iteration would not pay, in words; None where it may.
+
+        EM goes on for long with changes of references that are small beside their noise.  By then it fits the noise:
+        poses and class averages come no nearer the truth, rather the contrary.
+        """
+        smallest = self._smallest_change
+        if (result.change <= smallest).all():
+            return f"no reference changed by more than {smallest:g}"
+        if changed > SETTLED_SHARE:
+            return None
+        few = f"at most {SETTLED_SHARE:.0%} of the images changed class"
+        if self._many:
+            return few
+        noise = WITHIN_NOISE * noise_share(result.model, result.frc)
+        if self.options.eps is None and (result.change <= noise).all():
+            return f"{few}, and no reference changed by more than {WITHIN_NOISE:.0%} of the power of its noise"
+        return None
+
+    @property
+    def _smallest_change(self):
+        return SMALLEST_CHANGE if self.options.eps is None else self.options.eps
 
     @property
     def _centred(self):
@@ -280,7 +303,7 @@ class Classification(Passes, Resumable):
             "iterationNumber": self.iteration, "logLikelihood": statistics.log_likelihood,
             "pMax": statistics.peak / statistics.count, "sigmaNoise": model.sigma, "sigmaOffset": model.sigma_offset,
             "randomSeed": self.seed, "maxres": model.disk.maxres, "changed": changed,
-            "samplingRate": pixel_size or -1.0, "eps": self.options.eps,
+            "samplingRate": pixel_size or -1.0, "eps": self._smallest_change,
         }
         return self._table(self.source.metadata.columns, self.particles, model, statistics, change, info, pixel_size,
                            self.settings)

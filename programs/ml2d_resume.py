@@ -73,10 +73,14 @@ class Resumable:
                 Statistics(**{f.name: arrays[f"block{b}.{f.name}"][()] for f in fields(Statistics)})
                 for b in range(meta["blocks"])]
             self.blocks_seen = meta.get("blocks_seen", 0)
-        self.converged = meta["converged"] and self.grown and self.options.eps >= meta["options"]["eps"]
+        self.converged = meta["converged"] and self.grown and self._no_stricter(meta["options"]["eps"])
         if self.options.write_probs:
             self.probabilities = arrays.get("probabilities")
         self._adapt(meta["options"])
+
+    def _no_stricter(self, eps):
+        """Whether a run that has converged under that --eps has under the present one."""
+        return self.options.eps == eps or (eps is not None and self._smallest_change >= eps)
 
     def _more_arrays(self):
         """What else a checkpoint keeps: {name: array}."""

@@ -194,8 +194,10 @@ def add_model2d(parser, noise="initial standard deviation of the pixel noise"):
 def add_iterations2d(parser):
     loop = parser.add_argument_group("iterations")
     loop.add_argument("--iter", type=number(int, 0), default=100, metavar="N", help="maximum number of iterations")
-    loop.add_argument("--eps", type=number(float, 0), default=5e-5, metavar="X",
-                      help="stop when no reference changes by more than this (squared change over squared signal)")
+    loop.add_argument("--eps", type=number(float, 0), default=None, metavar="X",
+                      help="stop when no reference changes by more than this (squared change over squared signal); by "
+                           "default at 5e-5, or as soon as hardly any particle changes class and references change by "
+                           "less than a twentieth of the power of their noise")
     loop.add_argument("--restarts", type=number(int, 1), default=1, metavar="N",
                       help="try this many random starts, short and at low resolution, and keep the most likely")
     loop.add_argument("--min_class", type=number(float, 0), default=None, metavar="N",

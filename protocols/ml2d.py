@@ -126,7 +126,7 @@ class MlalignProtML2D(ProgramProtocol, ProtClassify2D):
             "--no_sigma_trick": student and not self.sigmaTrick.get(),
             "--norm": self.doNorm.get(),
             "--iter": self.maxIters.get(),
-            "--eps": self.eps.get(),
+            "--eps": _unless_negative(self.eps.get()),
             "--min_class": _unless_negative(self.minClassSize.get()),
             "--random_seed": self.randomSeed.get(),
             "--thr": self.numberOfThreads.get(),

@@ -132,7 +132,7 @@ def define_iterations(writer):
     add = writer.add
     add("maxIters", IntParam, "Maximum number of iterations", 100, validators=[Positive])
     add("randomSeed", IntParam, "Random seed", 1, validators=[GE(-1, "should be at least -1")])
-    add("eps", FloatParam, "Convergence threshold", 5e-5, advanced=True, validators=[NOT_NEGATIVE])
+    add("eps", FloatParam, "Convergence threshold", -1.0, advanced=True)
     add("minClassSize", FloatParam, "Smallest class", -1.0, advanced=True)
     add("iemBlocks", IntParam, "Blocks of incremental EM", 1, advanced=True, condition="not doMlf",
         validators=[Positive])

@@ -159,7 +159,8 @@ randomSeed
     one from the clock; the summary tells which.
 eps
     Stop when no class average changes by more than this (squared change over squared signal) in an
-    iteration.  0: do all iterations.
+    iteration.  0: do all iterations.  -1: stop as soon as hardly any particle changes class and the changes
+    of the averages are small beside their noise.
 minClassSize
     A class with fewer particles is given up, and the most heterogeneous class is split in two instead, so
     that no class is lost.  -1: a tenth of the average class; 0: let classes die.

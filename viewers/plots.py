@@ -16,7 +16,7 @@ MOST_CLASSES_NAMED = 9      # more bands than this in a stacked area cannot be t
 def draw(figure, history, names=None, style=LIGHT, eps=None):
     """Draw the plots ``names`` (default: all of :data:`PLOTS`) of ``history`` on a cleared ``figure``.
 
-    eps: the run's convergence threshold, marked where it belongs; None leaves the mark out.
+    eps: the run's convergence threshold, marked where it belongs; None or 0 leaves the mark out.
     """
     lay_out(figure, [PLOTS[name] for name in names or PLOTS], style, history, eps)
 
@@ -168,8 +168,8 @@ PLOTS = {
                  "Mean over the particles of the probability of their best class, rotation and shift: near 1 "
                  "when poses are certain."),
     "signalChange": Plot("Signal change", _signal_change,
-                         "The largest relative change of a class average from one iteration to the next; the "
-                         "run has converged when it falls below the threshold."),
+                         "The largest relative change of a class average from one iteration to the next; the run "
+                         "has converged when it is small beside the noise, or below the threshold if you set one."),
     "occupancy": Plot("Class occupancy", _occupancy,
                       "The share of the particles in each class, largest below."),
     "changed": Plot("Particles that changed class", _changed,

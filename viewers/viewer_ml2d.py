@@ -29,7 +29,7 @@ class MlalignViewerML2D(RunViewer):
     def _showPlots(self, *names):
         return self._history(lambda history: plot_view(plots.draw, history, names,
                                                        f"{self.protocol.getRunName()}: iterations",
-                                                       eps=self.protocol.eps.get()))
+                                                       eps=max(self.protocol.eps.get(), 0)))
 
     def _showSpectra(self, *names):
         try:

@@ -211,13 +211,7 @@ class Expectation:
             arguments = (g, top, threshold.astype(np.float32), np.ascontiguousarray(prior.reshape(2, -1)),
                          np.ascontiguousarray(scales[:, tile]), prior.shape[2], np.float32(self.noise.kappa),
                          np.float32(self.noise.nu), tau, allowed, self.grid.disk.n_psi)
-            cells = empty_cells(self._expected_cells * count)
-            found = kernels.extract_cells(*arguments, cells)
-            if found > len(cells[0]):
-                self._expected_cells = 2 * found // count
-                cells = empty_cells(found)
-                kernels.extract_cells(*arguments, cells)
-            image, row, angle, logp, gain = (column[:found] for column in cells)
+            image, row, angle, logp, gain = self._listed_by(kernels.extract_cells, arguments, count)
             parts.append(Cells(image, row + np.int32(2 * first), angle, None, gain))
             logs.append(logp)
             first += g.shape[-1]
@@ -225,6 +219,16 @@ class Expectation:
         if images.near is not None:
             joined.row = images.near.rows(joined.row)
         return joined, np.concatenate(logs)
+
+    def _listed_by(self, kernel, arguments, count, columns=5):
+        """Cells of ``count`` images as a kernel lists them; it is called again where they need more room."""
+        cells = empty_cells(self._expected_cells * count)[:columns]
+        found = kernel(*arguments, cells)
+        if found > len(cells[0]):
+            self._expected_cells = 2 * found // count
+            cells = empty_cells(found)[:columns]
+            kernel(*arguments, cells)
+        return [column[:found] for column in cells]
 
     def _dense(self, scores, top, images):
         """Weights of all cells, when most of them matter: Gaussian noise, no grey scales."""
@@ -247,10 +251,8 @@ class Expectation:
         chosen = class_mass.argmax(1)
         peaks = []
         for tile, p in zip(tiles, scores):
-            found = kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, n_psi, _empty_weights(0))
-            cells = _empty_weights(found)
-            kernels.cells_of_class(p, chosen, shifts, tile.start, POSE_FLOOR, n_psi, cells)
-            peaks.append(cells)
+            arguments = p, chosen, shifts, tile.start, POSE_FLOOR, n_psi
+            peaks.append(self._listed_by(kernels.cells_of_class, arguments, count, columns=4))
             kernels.to_partial_weights(p, (1 / total).astype(np.float32))
         peaks = Cells(*(np.concatenate(column) for column in zip(*peaks)))
         peaks.weight /= total[peaks.image]
@@ -374,7 +376,3 @@ def _share_above(tops, threshold):
     """Share of the rows, tiles of (2, B, T), whose best cell is above the images' thresholds (B,)."""
     above = sum(np.count_nonzero(top > threshold[:, None]) for top in tops)
     return above / sum(top.size for top in tops)
-
-
-def _empty_weights(count):
-    return empty_cells(count)[:4]

@@ -184,8 +184,8 @@ def to_partial_weights(p, inverse_sum):
 def cells_of_class(p, chosen, shifts, first_reference, floor, n_psi, cells):
     """List, from weights p, each image's cells in its chosen reference above ``floor`` of their best.
 
-    The tile's templates start at ``first_reference``.  cells: arrays (image, row, psi, weight) to fill, or of length
-    zero to only count.  Returns their number.
+    The tile's templates start at ``first_reference``.  cells: arrays (image, row, psi, weight) to fill; cells that do
+    not fit are only counted.  Returns their number.
     """
     image, row, angle, weight = cells
     count, _, quarter, width = p.shape[1:]

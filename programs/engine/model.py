@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from .noise import Noise, sigma_of_mean_square
+from .resolution import of_all
 
 SMALLEST_VARIANCE = 1e-6   # of the images' own: single-precision distances are no better than that
 
@@ -176,3 +177,11 @@ def signal_change(old, new):
     change = np.array([polar_power(old.disk, a - b) for a, b in zip(old.polar, new.polar)])
     signal = np.array([polar_power(old.disk, a) for a in old.polar])
     return change / np.where(signal > 0, signal, 1)
+
+
+def noise_share(model, frc):
+    """Share (K,) of each reference's power that is noise, by the correlation (K, rings) of its halves."""
+    noise = np.array([polar_power(model.disk, a * np.sqrt(1 - known)[:, None])
+                      for a, known in zip(model.polar, of_all(frc))])
+    power = np.array([polar_power(model.disk, a) for a in model.polar])
+    return noise / np.where(power > 0, power, 1)

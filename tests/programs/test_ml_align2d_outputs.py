@@ -119,8 +119,8 @@ def test_likelihood_and_pmax_are_those_of_the_particles(found, every_table):
 
 @pytest.mark.programs("ml_align2d")
 def test_exact_likelihood_never_falls(classified):
-    likelihood = classified("--mirror --maxres 0.4").column("logLikelihood")
-    assert len(likelihood) > 4 and np.all(np.diff(likelihood) > -0.01)
+    likelihood = classified("--mirror --maxres 0.4 --eps 0 --iter 12").column("logLikelihood")
+    assert len(likelihood) == 13 and np.all(np.diff(likelihood) > -0.01)
 
 
 def test_probabilities_are_probabilities(found):

@@ -192,6 +192,16 @@ def test_after_convergence_a_smaller_eps_goes_on(arguments, start, classified, t
     assert_same(outcome, classified("--mirror --maxres 0.3 --eps 1e-5"), but=("seconds", "eps"))
 
 
+@pytest.mark.programs("ml_align2d")
+def test_after_convergence_to_the_noise_an_eps_goes_on(arguments, start, classified, tmp_path):
+    expected = classified("--mirror --maxres 0.3")
+    shutil.copytree(Path(expected.oroot).parent, tmp_path / "run")
+    oroot = tmp_path / "run" / "ml2d_"
+    assert start(*arguments(oroot, "--mirror --maxres 0.3"), "--continue").iterations() == expected.iterations()
+    outcome = start(*arguments(oroot, "--mirror --maxres 0.3 --eps 5e-5"), "--continue")
+    assert_same(outcome, classified("--mirror --maxres 0.3 --eps 5e-5"), but=("seconds", "eps"))
+
+
 def test_probabilities_asked_for_afterwards(arguments, start, finished):
     outcome = start(*arguments(finished.oroot, f"{BASE} --iter 3 --write_probs"), "--continue")
     probabilities = np.stack([outcome.probabilities.numbers(f"class{k:06d}") for k in (1, 2, 3)], 1)
@@ -243,7 +253,7 @@ CHANGES_OF_ONE = {
 @pytest.mark.parametrize("program, change", [
     (program, change) for program in PROGRAMS for change in (*CHANGES, *CHANGES_OF_ONE[program])], indirect=["program"])
 def test_options_may_change(change, arguments, start, planted, finished):
-    outcome = start(*arguments(finished.oroot, f"--mirror --maxres 0.3 {change} --iter 5"), "--continue")
+    outcome = start(*arguments(finished.oroot, f"--mirror --maxres 0.3 {change} --eps 0 --iter 5"), "--continue")
     assert outcome.iterations()[-1] == 5
     assert np.isfinite(outcome.averages).all()
     assert np.mean(outcome.images["ref"] == planted.truth["ref"]) > 0.95
@@ -257,8 +267,8 @@ def test_options_may_change(change, arguments, start, planted, finished):
     ("mlf_align2d", "--norm --student --mirror --group_size 20 --maxres 0.3", "--maxres 0.3"),
     ("mlf_align2d", "--maxres 0.3 --mirror", "--mirror")], indirect=["program"])
 def test_options_may_be_dropped(options, dropped, arguments, start, tmp_path):
-    start(*arguments(tmp_path / "ml2d_", f"{options} --iter 3"))
-    outcome = start(*arguments(tmp_path / "ml2d_", f"{dropped} --iter 5"), "--continue")
+    start(*arguments(tmp_path / "ml2d_", f"{options} --eps 0 --iter 3"))
+    outcome = start(*arguments(tmp_path / "ml2d_", f"{dropped} --eps 0 --iter 5"), "--continue")
     assert outcome.iterations()[-1] == 5 and np.isfinite(outcome.averages).all()
     if "--mirror" not in dropped:
         assert not outcome.images["flip"].any() and not outcome.classes()["mirrorFraction"].any()

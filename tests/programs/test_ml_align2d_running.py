@@ -40,6 +40,17 @@ def test_eps(classified):
     assert len(hasty.iterations()) < len(patient.iterations())
 
 
+def test_it_ends_when_changes_are_small_beside_the_noise(classified):
+    found = classified("--mirror --maxres 0.3")
+    last = found.iterations()[-1]
+    changes = [found.classes(i).numbers("signalChange").max() / 1000 for i in range(1, last + 1)]
+    assert 1 < last < 100 and "of the power of its noise" in found.log
+    assert min(changes) > found.info()["eps"] == 5e-5
+    to_the_end = classified("--mirror --maxres 0.3 --eps 5e-5")
+    assert to_the_end.iterations()[-1] > last and "by more than 5e-05" in to_the_end.log
+    assert agreement(found, to_the_end) >= 0.98
+
+
 @pytest.mark.programs("ml_align2d")
 def test_iem_needs_no_more_passes(planted, classified):
     options = "--mirror --maxres 0.3 --eps 1e-4"

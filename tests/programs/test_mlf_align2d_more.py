@@ -96,7 +96,7 @@ def steps(outcome, iteration):
 @pytest.mark.parametrize("search", ["", "--fast", "--student", "--norm", "--fast --norm --student 4"])
 def test_search_shift_limits_steps_from_the_second_iteration_on(run, search):
     """Started from references that say little, so that particles are far from settled."""
-    options = f"--mirror {search} --fix_high 16 --psi_step 10 --max_shift 5 --iter 3"
+    options = f"--mirror {search} --fix_high 16 --psi_step 10 --max_shift 5 --eps 0 --iter 3"
     found, free = run(f"{options} --search_shift 1"), run(options)
     assert free.info(2)["logLikelihood"] >= found.info(2)["logLikelihood"]
     np.testing.assert_array_equal(images_of(found, 1).numbers("anglePsi"), images_of(free, 1).numbers("anglePsi"))

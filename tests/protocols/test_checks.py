@@ -103,7 +103,6 @@ def test_without_particles(imported):
     ({"stdNoise": 0.0}, "*Std for pixel noise*"),
     ({"stdOffset": -1.0}, "*Std for origin offset (px)* should not be negative"),
     ({"maxIters": 0}, "*Maximum number of iterations*"),
-    ({"eps": -1.0}, "*Convergence threshold*"),
     ({"randomSeed": -2}, "*Random seed*"),
     ({"iemBlocks": 0}, "*Blocks of incremental EM*"),
     ({"memory": 0.0}, "*Memory (GiB)*"),

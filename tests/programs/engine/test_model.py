@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mlalign.programs.engine.disk import Disk
-from mlalign.programs.engine.model import Fixed, Model, Statistics, polar_power, signal_change, update
+from mlalign.programs.engine.model import Fixed, Model, Statistics, noise_share, polar_power, signal_change, update
+from mlalign.programs.engine.resolution import smooth_correlation
 from mlalign.programs.engine.search import Grid, shift_grid
 from mlalign.tests.programs.engine.blobs import PHANTOMS, Blobs
 from mlalign.tests.programs.engine.brute import (
@@ -200,3 +201,20 @@ def test_signal_change_is_the_relative_squared_change(scene):
     np.testing.assert_allclose(signal_change(model, new), expected, rtol=1e-3)
     empty = replace(model, polar=0 * model.polar)
     np.testing.assert_array_equal(signal_change(empty, empty), [0, 0])
+
+
+def test_noise_share_is_that_of_the_noise_in_an_average():
+    """Of 200 images of two phantoms in white noise, averaged in two halves."""
+    n, each, sigma, rng = 64, 100, 1.0, np.random.default_rng(1)
+    disk = Disk(n, 0.3, 36)
+    images = np.stack([phantom.image(n) for phantom in PHANTOMS])
+    signal = disk.polar(images)
+    noise = disk.polar(rng.normal(0, sigma / np.sqrt(each), (4, n, n)).astype(np.float32)).reshape(2, *signal.shape)
+    averages = signal + noise
+    model = Model(disk, averages.mean(0), FRACTIONS, MIRROR, sigma, OFFSET, np.ones(2))
+    frc = smooth_correlation(averages, np.ones((2, 2)), disk)
+    expected = [polar_power(disk, a) / polar_power(disk, b) for a, b in zip(noise.mean(0), model.polar)]
+    assert 0.02 < min(expected) and max(expected) < 0.5
+    np.testing.assert_allclose(noise_share(model, frc), expected, rtol=0.3)
+    np.testing.assert_array_equal(noise_share(replace(model, polar=0 * model.polar), frc), [0, 0])
+    np.testing.assert_allclose(noise_share(model, np.zeros_like(frc)), [1, 1])
