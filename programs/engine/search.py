@@ -14,7 +14,7 @@ template *and* of its mirror image follow by adding and subtracting these (see :
 nothing.  The M-step is the transpose of the same steps.
 
 Products of one image stand together, so that its transforms find them in the cache, and few images are multiplied at a
-time.
+time, unless bins have so many entries that large products are faster.
 """
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,7 @@ from .shifting import Shifts, filled
 
 SHIFTS = 32           # shifts of a reference made, or taken back, by a worker at a time
 TILE = 256            # templates scored together
+FEW = 25              # images: small products of fewer are slower than large ones, although those copy their operands
 
 
 def shift_grid(radius, step=1):
@@ -160,14 +161,20 @@ class Grid:
         kept, passing = spare or (Spare(), Spare())
         width = templates.shape[-1]
         g = kept.take((4, len(x), 2, self.quarter, width))
-        step = max(1, SMALL_PRODUCT // (width * int(self.disk.widths.max())))
-        step = -(-len(x) // -(-len(x) // step))            # chunks of like size
+        step = self._together(len(x), width)
         product = passing.take((step, 2, self.quarter, width))
         for start in range(0, len(x), step):
             some = slice(start, start + step)
             self._score(x[some], templates, [part[:, some] for part in power], power_bins, product, g[:, some])
         passing.give(product)
         return g
+
+    def _together(self, images, templates):
+        """Number of the images that are multiplied with so many templates at a time."""
+        step = SMALL_PRODUCT // (templates * int(self.disk.widths.max()))
+        if step < FEW:
+            return images
+        return -(-images // -(-images // step))            # chunks of like size
 
     def _score(self, x, templates, power, power_bins, product, g):
         """Fill the partial scores ``g`` of some images; ``product``: room for one of the four products."""

@@ -47,6 +47,18 @@ def test_spread_is_the_adjoint_of_scores(scene):
     assert abs(np.vdot(weights, g.astype(float)) - np.vdot(sums, scene.templates.astype(float))) < 1e-5 * scale
 
 
+@pytest.mark.parametrize("fewest, together", [(1, 1), (2, 3)])
+def test_images_multiplied_together_make_no_difference(scene, fewest, together, monkeypatch):
+    grid, templates = scene.grid, by_bin(scene.templates)
+    power = np.random.default_rng(6).random((4, 2, 3, 2), np.float32)
+    arguments = scene.x, templates, power, np.array([0, 3])
+    expected = grid.scores(*arguments)
+    monkeypatch.setattr(search, "SMALL_PRODUCT", len(scene.templates) * grid.disk.widths.max())      # of one image
+    monkeypatch.setattr(search, "FEW", fewest)
+    assert grid._together(3, len(scene.templates)) == together
+    np.testing.assert_allclose(grid.scores(*arguments), expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_spread_adds_to_what_is_there(scene):
     weights = np.ones_like(scene.grid.scores(scene.x, by_bin(scene.templates)))
     once, twice = np.zeros((2, *scene.templates.shape), np.float32)
