@@ -17,6 +17,29 @@ def best_of_cells(image, logp, top):
 
 
 @kernel
+def probable_cells(image, logp, top, left_out, probable):
+    """Tell which cells, ``probable`` (cells,), are left without the least probable ones of each image.
+
+    These have together at most the share ``left_out`` of its probability, by an upper bound: cells are counted in bins
+    of a quarter of a nat below the image's best, ``top`` (B,).
+    """
+    bins = 128
+    counts, last = np.zeros((len(top), bins), np.int32), np.zeros(len(top), np.int32)
+    for c in range(len(image)):
+        counts[image[c], int(min(4 * (top[image[c]] - logp[c]), bins - 1.0))] += 1
+    for b in range(len(top)):
+        rest, depth = 0.0, bins - 1
+        while depth > 0:
+            rest += counts[b, depth] * np.exp(-depth / 4)
+            if rest > left_out:
+                break
+            depth -= 1
+        last[b] = depth
+    for c in range(len(image)):
+        probable[c] = int(min(4 * (top[image[c]] - logp[c]), bins - 1.0)) <= last[image[c]]
+
+
+@kernel
 def weigh_scores(image, row, score, prior, scale, shifts, kappa, nu, tau, logp, gain):
     """Fill log-posteriors and gains (cells,) of scores.  prior: (2, T).  scale: (B, K)."""
     for c in range(len(image)):

@@ -17,7 +17,7 @@ from .templates import ByBin, ByShift
 from .visibility import EvenHarmonics, rows_of
 
 CUT = 25.0             # cells this far (in nats) below an image's best add less than float32 can resolve
-FAST_CUT = 21.0        # the same for a fast search: ten thousand such cells add less than 1e-5
+LEFT_OUT = 1e-5        # share of an image's probability that a fast search may leave out of the averages
 POSE_FLOOR = 0.02      # cells below this share of the best do not shape the reported pose
 BROAD_SHARE = 0.25     # share of significant coarse rows from which an exhaustive fine search is cheaper
 DENSE_SHARE = 0.1      # share of significant rows from which dense products are cheaper than lists of cells
@@ -273,7 +273,9 @@ class Expectation:
         half = rows_of(self._half_power(images))
         cells, logp, top = self.descent.run(cells, logp, len(images),
                                             lambda keys: self._score(keys, images, half, counts))
-        keep = np.flatnonzero(logp > top[cells.image] - FAST_CUT)
+        probable = np.empty(len(logp), bool)
+        cell_kernels.probable_cells(cells.image, logp, top, LEFT_OUT, probable)
+        keep = np.flatnonzero(probable)
         cells, logp = cells.select(keep), logp[keep]
         order = cells.keys(len(images), self.grid.disk.n_psi).argsort(kind="stable")        # a few sorted lists in one
         return self._from_cells(cells.select(order), logp[order], images)

@@ -33,6 +33,24 @@ def test_normalise_cells():
             assert mass[b, k] == pytest.approx(weight[(image == b) & (row // 2 // SHIFTS == k)].sum(), rel=1e-5)
 
 
+@pytest.mark.parametrize("left_out", [1e-2, 1e-5])
+def test_probable_cells_leave_out_as_much_as_they_may_and_no_more(left_out):
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, B, 6000).astype(np.int32)
+    logp = (-100 * image - rng.gamma(4, 3, len(image))).astype(np.float32)
+    logp[::50] = -np.inf                                                       # of a class that is empty
+    top = np.array([logp[image == b].max() for b in range(B)])
+    probable = np.empty(len(image), bool)
+    cell_kernels.probable_cells(image, logp, top, left_out, probable)
+    for b in range(B):
+        mine, kept = np.sort(logp[image == b])[::-1], logp[(image == b) & probable]
+        share = np.exp(mine - top[b]) / np.exp(mine - top[b]).sum()
+        assert mine[len(kept) - 1] == kept.min()                                # the best of them
+        assert share[len(kept):].sum() <= left_out
+        needed = np.count_nonzero(np.cumsum(share[::-1])[::-1] > left_out / np.exp(mine - top[b]).sum())
+        assert len(kept) <= np.count_nonzero(mine >= mine[needed - 1] - 0.5)    # of a bin and its bound
+
+
 @pytest.mark.parametrize("student", [False, True])
 def test_weigh_scores(student):
     rng = np.random.default_rng(1)
