@@ -11,9 +11,10 @@ Ours run with --mirror --fast for 25 iterations or until converged, and once wit
 and 1 px everywhere (--fast: as if).  RELION searches coarsely, then halves angle and shift where something is
 significant; its samplings here, by what that comes to:
 
-    "5° and 1 px"       ours: --psi_step 10 --offset_range 5 --offset_step 2 --oversampling 1
-    defaults            of RELION's window: 6° and 1 px
-    "2.5° and 0.5 px"   what it searches at 5° and 1 px everywhere
+    "5° and 1 px"              ours: --psi_step 10 --offset_range 5 --offset_step 2 --oversampling 1
+    "5° and 1 px within 9 px"  the same for all shifts that ours searches: --offset_range 9
+    defaults                   of RELION's window: 6° and 1 px
+    "2.5° and 0.5 px"          what it searches at 5° and 1 px everywhere
 
 RELION knows no mirrors, and with one class per view it has to put mirrored views together or miss views.  So its
 classes are also scored against the truth in which a view and its mirror image differ, and with --twice it also runs

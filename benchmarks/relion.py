@@ -13,6 +13,7 @@ from mlalign.programs.scoring import adjusted_rand_index
 SAMPLINGS = {
     "5° and 1 px": ("--psi_step", 10, "--offset_range", 5, "--offset_step", 2),
     "defaults": ("--psi_step", 12, "--offset_range", 5, "--offset_step", 2),           # of its window: 6° and 1 px
+    "5° and 1 px within 9 px": ("--psi_step", 10, "--offset_range", 9, "--offset_step", 2),
     "2.5° and 0.5 px": ("--psi_step", 5, "--offset_range", 5, "--offset_step", 1),
 }
 OPTIONS = ("--oversampling", 1, "--tau2_fudge", 2, "--flatten_solvent", "--zero_mask", "--norm", "--scale", "--pad", 2,

@@ -13,7 +13,7 @@ straight line through the logarithms: 1 means that twice as much takes twice as 
 done image by image) and shifts, 1 or less for classes (files and transforms of images do not depend on them), 2 for the
 box (rings times angular frequencies) where shifts stay the same.
 
---large goes to 100,000 images and 200 classes.  --pictures draws scaling_ml2d.png and scaling_programs.png.
+--large goes to 100,000 images and 200 classes, and shares 10,000 images.  --pictures draws scaling_ml2d.png and scaling_programs.png.
 """
 import json
 import os
@@ -142,9 +142,9 @@ class Curves:
 
 def curves_of_ml2d(curves, particles, sizes):
     for search in ("fast", "exact"):
-        of, exact = partial(em2d, "ml_align2d", particles, search), search == "exact"
-        curves.measure("images", search, of, count=sizes["images"][: 3 if exact else None])
-        curves.measure("classes", search, of, classes=sizes["classes"][: 4 if exact else None])
+        of = partial(em2d, "ml_align2d", particles, search)
+        curves.measure("images", search, of, count=sizes["images"])
+        curves.measure("classes", search, of, classes=sizes["classes"])
         curves.measure("box", search, partial(of, count=sizes["few"]), box=sizes["boxes"])
         curves.measure("shifts", search, of, within, radius=sizes["radii"])
 
@@ -226,6 +226,7 @@ def sizes_of(options):
         sizes["images"] += [30_000, 100_000]
         sizes["classes"] += [200]
         sizes["mref_ali2d"][1].append(200)
+        sizes["parallel"] = 10_000
     return sizes
 
 

@@ -11,6 +11,7 @@ from .model import Statistics
 
 BLOCK_BYTES = 96 * 2**20      # of scores held by each worker
 MOST_IMAGES = 128             # in a block: products are not faster with more
+MOST_IMAGES_FAST = 256        # where few of the scores are products: what is done once a block then weighs more
 SPREAD_PARTS = 8              # of the references whose sums workers share; fixed, or rounding would depend on threads
 
 
@@ -155,7 +156,7 @@ class EStep:
         if self.coarse is None:
             return size
         # the fine scores are seldom needed all at once
-        return min(block_size(self.coarse[1], self.model.references), 4 * size)
+        return min(block_size(self.coarse[1], self.model.references, MOST_IMAGES_FAST), 4 * size)
 
     def _alike_in_reach(self, rows):
         """Images in an order that puts together those whose searches, near where they were found, need like shifts."""
@@ -243,10 +244,10 @@ class WhiteEStep(EStep):
         return bank.without_background(x, power, self.particles.background[rows])
 
 
-def block_size(grid, references):
-    """Images scored together, so that their scores stay within ``BLOCK_BYTES``."""
+def block_size(grid, references, most=MOST_IMAGES):
+    """Images scored together, at most ``most``, so that their scores stay within ``BLOCK_BYTES``."""
     cell_bytes = 32 * grid.quarter * len(grid.shifts) * references
-    return int(np.clip(BLOCK_BYTES // cell_bytes, 4, MOST_IMAGES))
+    return int(np.clip(BLOCK_BYTES // cell_bytes, 4, most))
 
 
 def _inner_products(disk, polar, other):

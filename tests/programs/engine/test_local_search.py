@@ -269,7 +269,7 @@ def test_images_never_searched_are_searched_everywhere(local_scene):
 
 def test_every_image_is_searched_near_its_own_place(local_scene, monkeypatch):
     """Whatever the blocks: beside each image alone, its cells struck out one by one."""
-    monkeypatch.setattr(em, "block_size", lambda grid, references: 7)
+    monkeypatch.setattr(em, "block_size", lambda grid, references, most=0: 7)
     found = local_scene.step(2.0, before=local_scene.before)[1]
     grid, before = local_scene.grid, local_scene.before
     search = Expectation(grid, local_scene.polar, np.log(np.full((2, 2), 0.25)), 2.0,
