@@ -1,4 +1,4 @@
-"""The images of a run as harmonics: kept in memory while they fit, else computed whenever they are asked for.
+"""The images of a run as harmonics: kept in memory as far as they fit, else computed whenever they are asked for.
 
 Images that do not fit are read again in every pass, in the order of their files.  Keeping their harmonics on a disk
 instead would not pay: they are larger than the images, and making them takes a few per cent of the time of comparing
@@ -15,12 +15,12 @@ READ_TOGETHER = 256       # images
 
 @dataclass(eq=False)
 class ImageBank:
-    """Harmonics of a run's images on one disk, kept in memory when they fit, else computed when asked for.
+    """Harmonics of a run's images on one disk: of the first, as many as fit in memory, the others' when asked for.
 
     source: has ``count`` and ``read(rows) -> (B, n, n)``.  memory: bytes that may be used.  rows: those that will be
-    asked for most and are kept if they fit, None for all.
+    asked for most and are kept as far as they fit, None for all.
 
-    Whatever the number of images, 8 bytes are kept for each; with ``rows`` 12.
+    Whatever the number of images, 8 bytes are kept for each, and 12 where some are not kept.
     """
 
     harmonics_seen = 1        # of the images' visibility (see :mod:`.visibility`): they show references as they are
@@ -41,8 +41,9 @@ class ImageBank:
         self.ones_power = float(self.disk.power(self._ones)[0])
         self._place = None                 # of the images in ``harmonics``, -1 for those that are not; None: in order
         kept = np.arange(self.source.count) if self.rows is None else self.rows
-        if len(kept) * self.image_bytes < self.memory:
-            self._keep(kept)
+        fitting = int(min(len(kept), self.memory / self.image_bytes))
+        if fitting:
+            self._keep(kept[:fitting])
 
     @property
     def image_bytes(self):
@@ -50,7 +51,7 @@ class ImageBank:
         return 4 * int(np.prod(self.disk.shape))
 
     def _keep(self, kept):
-        if self.rows is not None:
+        if len(kept) < self.source.count:
             self._place = np.full(self.source.count, -1, np.int32)
             self._place[kept] = np.arange(len(kept))
         self.harmonics = np.empty((len(kept), *self.disk.shape), np.float32)
@@ -73,6 +74,12 @@ class ImageBank:
             return self._compute(rows)
         places = rows if self._place is None else self._place[rows]
         return self.harmonics[places] if self._place is None or (places >= 0).all() else self._compute(rows)
+
+    def not_kept(self, rows):
+        """Those of the images ``rows`` that will be read from their files."""
+        if self.harmonics is None:
+            return rows
+        return rows[:0] if self._place is None else rows[self._place[rows] < 0]
 
     def read(self, rows):
         """Harmonics (B, 2, bins, width) and squared norms (B,) of the images ``rows``."""

@@ -113,7 +113,7 @@ class Estimator:
 
     def read_ahead(self, rows):
         """Read the images ``rows``, which come next, in the background, where they are not in memory."""
-        self._ahead.begin(self.own(rows) if self.bank.harmonics is None else rows[:0])
+        self._ahead.begin(self.bank.not_kept(self.own(rows)))
 
     def _are_ours(self, rows):
         return (rows >= self.part.start) & (rows < self.part.stop)

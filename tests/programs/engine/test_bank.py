@@ -46,11 +46,26 @@ def test_some_images_are_kept_and_the_others_made_when_asked_for(bank, source):
 
 @pytest.mark.parametrize("rows", [None, np.arange(0, COUNT, 2)])
 def test_images_that_do_not_fit_take_a_few_bytes_each(bank, source, rows):
-    kept = COUNT if rows is None else len(rows)
-    small = bank(rows=rows, memory=kept * bank(rows=np.arange(1)).image_bytes)
+    small = bank(rows=rows, memory=bank(rows=np.arange(1)).image_bytes - 1)
     assert small.harmonics is None
     assert sum(a.nbytes for a in vars(small).values() if isinstance(a, np.ndarray) and len(a) == COUNT) == 8 * COUNT
-    assert bank(rows=rows, memory=kept * small.image_bytes + 1).harmonics is not None
+    np.testing.assert_array_equal(small.not_kept(np.arange(9)), np.arange(9))
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, COUNT, 2)])
+def test_as_many_are_kept_as_fit(bank, source, rows):
+    asked = np.arange(COUNT) if rows is None else rows
+    room = 100 * bank(rows=np.arange(1)).image_bytes
+    part, every = bank(rows=rows, memory=room + 1), bank()
+    assert part.harmonics.nbytes == room
+    np.testing.assert_array_equal(part.not_kept(asked), asked[100:])
+    assert len(every.not_kept(asked)) == 0
+    for some, read in ((asked[:100], 0), (asked[90:110], 20), (asked[100:], len(asked) - 100)):
+        before = source.seen
+        (x, power), (expected, expected_power) = part.read(some), every.read(some)
+        np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(power, expected_power, rtol=1e-5)
+        assert source.seen - before == read
 
 
 class Recording:
