@@ -13,7 +13,8 @@ straight line through the logarithms: 1 means that twice as much takes twice as 
 done image by image) and shifts, 1 or less for classes (files and transforms of images do not depend on them), 2 for the
 box (rings times angular frequencies) where shifts stay the same.
 
---large goes to 100,000 images and 200 classes, and shares 10,000 images.  --pictures draws scaling_ml2d.png and scaling_programs.png.
+--large goes to 100,000 images and 200 classes, and shares 10,000 images among threads and ranks.  --pictures draws
+scaling_ml2d.png and scaling_programs.png.
 """
 import json
 import os

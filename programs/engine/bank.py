@@ -70,10 +70,9 @@ class ImageBank:
     def _harmonics_of(self, rows):
         if not len(rows):
             return np.empty((0, *self.disk.shape), np.float32)
-        if self.harmonics is None:
+        if len(self.not_kept(rows)):
             return self._compute(rows)
-        places = rows if self._place is None else self._place[rows]
-        return self.harmonics[places] if self._place is None or (places >= 0).all() else self._compute(rows)
+        return self.harmonics[rows if self._place is None else self._place[rows]]
 
     def not_kept(self, rows):
         """Those of the images ``rows`` that will be read from their files."""

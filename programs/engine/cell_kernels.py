@@ -4,7 +4,7 @@ key     a cell as one number, (row * B + image) * n_psi + psi: in their order ce
 """
 import numpy as np
 
-from .compiled import kernel
+from .compiled import kernel, part
 from .kernels import tail
 
 
@@ -16,19 +16,27 @@ def best_of_cells(image, logp, top):
             top[image[c]] = logp[c]
 
 
+DEPTHS = 128          # bins of log-posteriors, the last one without an end
+
+
+@part
+def depth_of(logp, top):
+    """Bin, a quarter of a nat wide, of a log-posterior below the highest, ``top``."""
+    return int(min(4 * (top - logp), DEPTHS - 1.0))
+
+
 @kernel
 def probable_cells(image, logp, top, left_out, probable):
     """Tell which cells, ``probable`` (cells,), are left without the least probable ones of each image.
 
     These have together at most the share ``left_out`` of its probability, by an upper bound: cells are counted in bins
-    of a quarter of a nat below the image's best, ``top`` (B,).
+    below the image's best, ``top`` (B,).
     """
-    bins = 128
-    counts, last = np.zeros((len(top), bins), np.int32), np.zeros(len(top), np.int32)
+    counts, last = np.zeros((len(top), DEPTHS), np.int32), np.zeros(len(top), np.int32)
     for c in range(len(image)):
-        counts[image[c], int(min(4 * (top[image[c]] - logp[c]), bins - 1.0))] += 1
+        counts[image[c], depth_of(logp[c], top[image[c]])] += 1
     for b in range(len(top)):
-        rest, depth = 0.0, bins - 1
+        rest, depth = 0.0, DEPTHS - 1
         while depth > 0:
             rest += counts[b, depth] * np.exp(-depth / 4)
             if rest > left_out:
@@ -36,7 +44,7 @@ def probable_cells(image, logp, top, left_out, probable):
             depth -= 1
         last[b] = depth
     for c in range(len(image)):
-        probable[c] = int(min(4 * (top[image[c]] - logp[c]), bins - 1.0)) <= last[image[c]]
+        probable[c] = depth_of(logp[c], top[image[c]]) <= last[image[c]]
 
 
 @kernel

@@ -168,20 +168,18 @@ def at_mean_scale(polar, model, statistics, alive):
 
 
 def polar_power(disk, polar):
-    """Squared norm of an image given by its half-circle polar samples (rings, n_phi / 2)."""
-    return 2 / disk.n_phi * float(np.sum(disk.weight[:, None] * np.abs(polar.astype(np.complex128)) ** 2))
+    """Squared norms (...) of images given by their half-circle polar samples (..., rings, n_phi / 2)."""
+    return 2 / disk.n_phi * (disk.weight[:, None] * np.abs(polar.astype(np.complex128)) ** 2).sum((-2, -1))
 
 
 def signal_change(old, new):
     """Relative squared change (K,) of each reference between two models on one disk; 0 where both are empty."""
-    change = np.array([polar_power(old.disk, a - b) for a, b in zip(old.polar, new.polar)])
-    signal = np.array([polar_power(old.disk, a) for a in old.polar])
+    change, signal = polar_power(old.disk, old.polar - new.polar), polar_power(old.disk, old.polar)
     return change / np.where(signal > 0, signal, 1)
 
 
 def noise_share(model, frc):
     """Share (K,) of each reference's power that is noise, by the correlation (K, rings) of its halves."""
-    noise = np.array([polar_power(model.disk, a * np.sqrt(1 - known)[:, None])
-                      for a, known in zip(model.polar, of_all(frc))])
-    power = np.array([polar_power(model.disk, a) for a in model.polar])
+    noise = polar_power(model.disk, model.polar * np.sqrt(1 - of_all(frc))[:, :, None])
+    power = polar_power(model.disk, model.polar)
     return noise / np.where(power > 0, power, 1)
